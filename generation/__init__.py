@@ -1,0 +1,1 @@
+"""Generation with frozen recognition backbones; imports `recognition`, never the reverse."""

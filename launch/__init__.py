@@ -1,0 +1,1 @@
+"""Commands: one thin file each; `python launch/X.py -h` explains it."""

@@ -1,0 +1,94 @@
+"""Which rank this process is, how many there are, and on which device it works: one value, passed in, never fetched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from recognition.errors import InputError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Place of this process in the run; `world == 1` means that no process group exists and none is needed."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local_world: int = 1
+    device: torch.device = torch.device("cpu")
+    backend: str = "none"
+
+    @property
+    def is_main(self) -> bool:
+        """True on the one rank that writes files and talks to the user."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait until every rank has arrived; no wait in a single process."""
+        if self.world > 1:
+            dist.barrier()
+
+
+def pick_device(name: str, local_rank: int) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device; InputError when CUDA is asked for and absent."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    if not name.startswith("cuda"):
+        raise InputError(f"device={name!r} is not known; use auto, cpu, cuda or cuda:N")
+    if not torch.cuda.is_available():
+        raise InputError(f"device={name} was asked for, but torch sees no CUDA device; use device=cpu or device=auto")
+    index = int(name.split(":")[1]) if ":" in name else local_rank
+    if index >= torch.cuda.device_count():
+        raise InputError(
+            f"local rank {local_rank} wants cuda:{index}, but this machine has {torch.cuda.device_count()} CUDA devices; "
+            f"lower --nproc_per_node"
+        )
+    return torch.device("cuda", index)
+
+
+@contextmanager
+def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_s: float = 600.0) -> Iterator[Runtime]:
+    """Read torchrun's variables, start the process group when there is more than one rank, and end it afterwards.
+
+    `threads` is the number of CPU threads a rank computes with; 0 shares the machine's cores among its ranks.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    torch_device = pick_device(device, local_rank)
+    torch.set_num_threads(threads or max(1, usable_cores() // local_world))
+    backend = "none"
+    if torch_device.type == "cuda":
+        torch.cuda.set_device(torch_device)
+    if world > 1:
+        backend = "nccl" if torch_device.type == "cuda" else "gloo"
+        # The restart count keeps a restarted run off the addresses that its dead predecessor left in the store.
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store, rank, world = next(iter(dist.rendezvous("env://", rank, world)))
+        dist.init_process_group(
+            backend,
+            store=dist.PrefixStore(f"restart-{restart}", store),
+            rank=rank,
+            world_size=world,
+            timeout=timedelta(seconds=collective_timeout_s),
+        )
+    try:
+        yield Runtime(rank, world, local_rank, local_world, torch_device, backend)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def usable_cores() -> int:
+    """Cores this process may use, container and affinity limits included."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
