@@ -1,0 +1,32 @@
+# make demo   train, verify and export on real faces, from nothing, on a CPU
+# make test   the test suite (make test EXTRAS=test,dali adds the DALI loader, a 1 GB download)
+# make interop  prove record files interchangeable with Apache MXNet, in both directions
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= test
+BIN := $(VENV)/bin
+comma := ,
+STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+
+.PHONY: demo test lint interop clean
+
+demo: $(STAMP)
+	$(BIN)/python launch/demo.py
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+interop: $(STAMP)
+	$(BIN)/python tests/interop/interop.py
+
+$(STAMP): setup.cfg pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "arcscale needs Python 3.10 or newer; $$($(PYTHON) --version) was found. Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-mxnet demo build *.egg-info

@@ -1,0 +1,1 @@
+"""One run: schedule, optimizer, step, loop, metrics."""

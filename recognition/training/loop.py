@@ -1,0 +1,143 @@
+"""A whole run, from records to report: read `train` and you have read the system."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from recognition.backbones import build_backbone
+from recognition.config import TrainConfig, describe_config
+from recognition.data.loader import Batch, make_loader
+from recognition.data.sources import Source, open_source
+from recognition.errors import InputError
+from recognition.head import CombinedMarginLoss, PartialFC
+from recognition.runtime import Runtime
+from recognition.training.evaluation import Evaluation, averaged_statistics, log_results, open_targets
+from recognition.training.finish import finish_run, keep_best
+from recognition.training.metrics import LOG, MetricsWriter, end_log, start_log
+from recognition.training.progress import Progress
+from recognition.training.run_directory import prepare_run_directory
+from recognition.training.schedule import learning_rate, step_counts
+from recognition.training.step import TrainStep
+
+
+def train(cfg: TrainConfig, runtime: Runtime) -> Path:
+    """Train as `cfg` says on all ranks, verify, save and report; returns the run directory."""
+    source = open_source(
+        cfg.rec, num_classes=cfg.num_classes, num_image=cfg.num_image, seed=cfg.seed, image_size=cfg.image_size
+    )
+    cfg = filled_from(source, cfg)
+    total_steps, warmup_steps = step_counts(
+        num_samples=len(source),
+        batch_size=cfg.batch_size,
+        world=runtime.world,
+        gradient_acc=cfg.gradient_acc,
+        num_epoch=cfg.num_epoch,
+        warmup_epoch=cfg.warmup_epoch,
+    )
+    if total_steps == 0:
+        raise InputError(
+            f"{len(source)} images for {cfg.num_epoch} epochs do not fill one global batch of "
+            f"{cfg.batch_size * runtime.world * cfg.gradient_acc}; lower batch_size or raise num_epoch"
+        )
+    steps = min(total_steps, cfg.max_steps or total_steps)
+    targets = open_targets(cfg)
+    run_dir = begin_run(cfg, runtime)
+
+    torch.manual_seed(cfg.seed)
+    backbone = build_backbone(
+        cfg.network,
+        cfg.embedding_size,
+        cfg.dropout,
+        gradient_checkpointing=cfg.gradient_checkpointing,
+        image_size=cfg.image_size,
+    )
+    margin = CombinedMarginLoss(
+        cfg.scale, *cfg.margin_list, cfg.interclass_filtering_threshold, margin_gradient=cfg.margin_gradient
+    )
+    head = PartialFC(
+        margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, runtime=runtime, seed=cfg.seed
+    ).to(runtime.device)
+    take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime)
+    torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not
+
+    loader = make_loader(
+        source,
+        dali=cfg.dali,
+        batch_size=cfg.batch_size,
+        runtime=runtime,
+        seed=cfg.seed,
+        num_workers=cfg.num_workers,
+        prefetch=cfg.prefetch_batches,
+        num_steps=steps * cfg.gradient_acc,
+        image_size=cfg.image_size,
+        timeout_s=cfg.data_timeout_s,
+    )
+    with MetricsWriter(run_dir if runtime.is_main else None, cfg) as metrics:
+        evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics)
+        progress = Progress(cfg, runtime, metrics, num_samples=len(source), steps=steps)
+        results = {}
+        for step, batches in enumerate(grouped(loader, cfg.gradient_acc)):
+            lr = learning_rate(
+                step, base=cfg.lr, total_steps=total_steps, warmup_steps=warmup_steps, schedule=cfg.schedule
+            )
+            output = take_step(batches, step=step, lr=lr)
+            progress.after_step(step, lr, output, batches)
+            if (step + 1) % cfg.verbose == 0 or step + 1 == steps:
+                with averaged_statistics(take_step.model, runtime), progress.paused():
+                    results, is_best = evaluate(take_step.model, step + 1)
+                    if is_best and runtime.is_main:
+                        keep_best(run_dir, take_step.model, cfg, step + 1, results)
+                    if runtime.is_main:
+                        log_results(results, step + 1)
+        progress.close()
+    with averaged_statistics(take_step.model, runtime):
+        if runtime.is_main:
+            finish_run(run_dir, take_step.model, cfg, steps=steps, results=results, targets=targets)
+    runtime.barrier()
+    end_log()
+    return run_dir
+
+
+def filled_from(source: Source, cfg: TrainConfig) -> TrainConfig:
+    """The config with `num_classes` and `num_image` as the data has them; InputError when the data has more classes."""
+    num_classes = cfg.num_classes or source.num_classes
+    if num_classes is None:
+        raise InputError(f"{cfg.rec} does not say how many identities it holds; set num_classes")
+    if source.num_classes is not None and source.num_classes > num_classes:
+        raise InputError(
+            f"{cfg.rec} holds {source.num_classes} identities, but num_classes={num_classes}; "
+            f"set num_classes={source.num_classes} or leave it out"
+        )
+    return dataclasses.replace(cfg, num_classes=num_classes, num_image=len(source))
+
+
+def begin_run(cfg: TrainConfig, runtime: Runtime) -> Path:
+    """Create the run directory and its log on the main rank; every rank gets the path."""
+    if runtime.is_main:
+        run_dir, aside = prepare_run_directory(cfg)
+        start_log(run_dir)
+        if aside is not None:
+            LOG.info("an earlier run was there: it is now %s", aside)
+        LOG.info("%s", describe_config(cfg))
+        LOG.info(
+            "%d rank(s) on %s, %s, %d image(s) a step; run directory %s",
+            runtime.world,
+            runtime.device.type,
+            cfg.precision_used,
+            cfg.batch_size * runtime.world * cfg.gradient_acc,
+            run_dir,
+        )
+    runtime.barrier()
+    return Path(cfg.output_dir)
+
+
+def grouped(loader: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """Batches in groups of `size`, one group per optimizer step."""
+    batches = iter(loader)
+    while group := list(itertools.islice(batches, size)):
+        yield group

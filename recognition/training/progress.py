@@ -1,0 +1,103 @@
+"""What a person watches while a run goes on: a bar on a terminal, a line in the log, a row of metrics."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from recognition.config import TrainConfig
+from recognition.data.loader import Batch
+from recognition.runtime import Runtime
+from recognition.training.metrics import LOG, MetricsWriter
+from recognition.training.step import StepOutput
+
+
+@dataclass
+class Throughput:
+    """Images per second and the share of time spent waiting for data, since the last reading."""
+
+    images: int = 0
+    wait_s: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def add(self, images: int, wait_s: float) -> None:
+        """Count one step's images (all ranks together) and this rank's wait for them."""
+        self.images += images
+        self.wait_s += wait_s
+
+    def read(self) -> dict[str, float]:
+        """images_per_s and data_wait (0 to 1) since the last reading; the window starts anew."""
+        elapsed_s = max(time.perf_counter() - self.started, 1e-9)
+        values = {"images_per_s": self.images / elapsed_s, "data_wait": min(1.0, self.wait_s / elapsed_s)}
+        self.restart()
+        return values
+
+    def restart(self) -> None:
+        """Begin a new window, so that verification does not count as slow training."""
+        self.images, self.wait_s, self.started = 0, 0.0, time.perf_counter()
+
+
+class Progress:
+    """The bar on a terminal and, every `frequent` steps, one row of metrics; reads the device only then."""
+
+    def __init__(self, cfg: TrainConfig, runtime: Runtime, metrics: MetricsWriter, *, num_samples: int, steps: int) -> None:
+        self.cfg, self.metrics, self.num_samples, self.steps = cfg, metrics, num_samples, steps
+        self.world, self.is_main = runtime.world, runtime.is_main
+        self.throughput, self.started = Throughput(), time.perf_counter()
+        self.idle_s = 0.0
+        self.bar = tqdm(total=steps, unit="step", disable=not (runtime.is_main and sys.stderr.isatty()), dynamic_ncols=True)
+
+    def after_step(self, step: int, lr: float, output: StepOutput, batches: list[Batch]) -> None:
+        """Count the step; log it when its number is a multiple of `frequent`, and the first and last always."""
+        images = sum(len(batch.labels_B) for batch in batches) * self.world
+        self.throughput.add(images, sum(batch.wait_s for batch in batches))
+        self.bar.update()
+        done = step + 1
+        if not self.is_main or not (done % self.cfg.frequent == 0 or done in (1, self.steps)):
+            return
+        eta_s = (time.perf_counter() - self.started - self.idle_s) / done * (self.steps - done)
+        row = {
+            "epoch": int(step * images // self.num_samples),
+            "loss": output.loss.item(),
+            "lr": lr,
+            **self.throughput.read(),
+            "grad_norm": output.grad_norm.item(),
+            "target_cos": output.target_cos.item(),
+            "eta_s": eta_s,
+        }
+        self.metrics.write("train", done, **row)
+        self.bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
+        LOG.info(
+            "step %d/%d  epoch %d  loss %.4f  lr %.5f  cos %.3f  grad %.2f  %.1f images/s  data wait %.0f%%  left %s",
+            *(done, self.steps, row["epoch"], row["loss"], lr, row["target_cos"], row["grad_norm"]),
+            *(row["images_per_s"], 100 * row["data_wait"], duration(eta_s)),
+        )
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep what happens inside (verification) out of images/s and of the time left."""
+        started = time.perf_counter()
+        yield
+        self.idle_s += time.perf_counter() - started
+        self.throughput.restart()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self.bar.close()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: 45s, 12m05s, 3h20m, 2d04h."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"

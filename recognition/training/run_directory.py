@@ -1,0 +1,30 @@
+"""The folder of one run: what is in it, and how a new run leaves an earlier one alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from recognition.config import TrainConfig, config_json
+from recognition.errors import InputError
+
+
+def prepare_run_directory(cfg: TrainConfig) -> tuple[Path, Path | None]:
+    """Create the run's folder and write config.json into it; returns it and where an earlier run was set aside, if any."""
+    run_dir = Path(cfg.output_dir)
+    aside = None
+    if run_dir.exists() and not run_dir.is_dir():
+        raise InputError(f"output={run_dir} is a file; give a folder")
+    if (run_dir / "config.json").exists():
+        aside = next(path for n in range(1, 10_000) if not (path := run_dir.with_name(f"{run_dir.name}.old-{n}")).exists())
+        run_dir.rename(aside)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(run_dir / "config.json", config_json(cfg))
+    return run_dir, aside
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old content or the new, never a part."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,29 @@
+"""The learning rate as a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+
+
+def learning_rate(
+    step: int, *, base: float, total_steps: int, warmup_steps: int = 0, schedule: str = "polynomial", power: float = 1.0
+) -> float:
+    """Learning rate of optimizer step `step` (from 0): linear warm-up from `base / warmup_steps`, then decay towards 0.
+
+    `polynomial` is `base * (1 - p) ** power`, `cosine` is `base * (1 + cos(pi * p)) / 2` (Loshchilov and Hutter 2017, eq. 5),
+    with `p` the share of the steps after warm-up that have been taken.
+    """
+    if step < warmup_steps:
+        return base * (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    if schedule == "cosine":
+        return base * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return base * (1.0 - progress) ** power
+
+
+def step_counts(
+    *, num_samples: int, batch_size: int, world: int, gradient_acc: int, num_epoch: float, warmup_epoch: float
+) -> tuple[int, int]:
+    """Optimizer steps of the run and of its warm-up; batches run across epoch ends, so only the run's very last part-batch is left out."""
+    global_batch = batch_size * world * gradient_acc
+    return int(num_samples * num_epoch // global_batch), int(num_samples * warmup_epoch // global_batch)

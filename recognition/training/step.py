@@ -1,0 +1,114 @@
+"""One optimizer step: forward, sharded head, backward, clip, update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from recognition.config import TrainConfig
+from recognition.data.loader import Batch
+from recognition.data.transforms import flip_mask, to_input
+from recognition.errors import InputError
+from recognition.head import PartialFC
+from recognition.runtime import Runtime
+from recognition.training.optimizer import build_optimizer, build_scaler
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """Scalars of one step, still on the device: reading them waits for it."""
+
+    loss: torch.Tensor
+    target_cos: torch.Tensor
+    grad_norm: torch.Tensor
+
+
+def parallel(backbone: nn.Module, cfg: TrainConfig, runtime: Runtime) -> nn.Module:
+    """The backbone as the step runs it: channels_last, data parallel when there are ranks, compiled when asked."""
+    backbone.to(runtime.device)
+    if cfg.channels_last:
+        backbone.to(memory_format=torch.channels_last)
+    module: nn.Module = backbone
+    if runtime.world > 1:
+        # BatchNorm statistics stay local while training and are averaged when a model is evaluated or saved.
+        module = DistributedDataParallel(
+            backbone,
+            device_ids=[runtime.device.index] if runtime.device.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+    return torch.compile(module) if cfg.compile else module
+
+
+class TrainStep:
+    """Holds what changes from step to step: backbone, head, optimizer, scaler, moving average."""
+
+    def __init__(self, backbone: nn.Module, head: PartialFC, *, cfg: TrainConfig, runtime: Runtime) -> None:
+        self.cfg, self.runtime = cfg, runtime
+        self.backbone, self.head = backbone, head
+        self.replica = parallel(backbone, cfg, runtime)
+        self.optimizer = build_optimizer(backbone, head, cfg)
+        self.scaler = build_scaler(cfg, runtime)
+        self.trainable = [p for p in backbone.parameters() if p.requires_grad]
+        self.average = None
+        if cfg.ema_decay > 0:
+            self.average = AveragedModel(backbone, multi_avg_fn=get_ema_multi_avg_fn(cfg.ema_decay), use_buffers=True)
+
+    @property
+    def model(self) -> nn.Module:
+        """The backbone to evaluate and save: the moving average where there is one."""
+        return self.average.module if self.average is not None else self.backbone
+
+    def embed(self, batch: Batch) -> torch.Tensor:
+        """Embeddings emb_BD (float32) of a loader batch, flipped per sample as (seed, epoch, sample) says."""
+        device = self.runtime.device
+        flip_B = flip_mask(batch.ids_B, batch.epochs_B, self.cfg.seed).to(device) if self.cfg.flip else None
+        x_BCHW = to_input(batch.images_BHWC.to(device, non_blocking=True), flip_B)
+        with autocast(self.cfg, device):
+            return self.replica(x_BCHW)
+
+    def __call__(self, batches: Sequence[Batch], *, step: int, lr: float) -> StepOutput:
+        """Take one step over `batches` (one per accumulation); the gradient is that of the mean over all their samples."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        losses, cosines = [], []
+        for part, batch in enumerate(batches):
+            last = part == len(batches) - 1
+            with nullcontext() if last or self.runtime.world == 1 else self.replica.no_sync():
+                emb_BD = self.embed(batch)
+                labels_B = batch.labels_B.to(self.runtime.device, non_blocking=True)
+                output = self.head(emb_BD, labels_B, step * len(batches) + part)
+                self.scaler.scale(output.loss / len(batches)).backward()
+            losses.append(output.loss.detach())
+            cosines.append(output.target_cos)
+        grad_norm = self._update(step)
+        return StepOutput(torch.stack(losses).mean(), torch.stack(cosines).mean(), grad_norm)
+
+    def _update(self, step: int) -> torch.Tensor:
+        self.scaler.unscale_(self.optimizer)
+        limit = self.cfg.max_grad_norm or float("inf")
+        # After DDP the backbone's gradients are equal on all ranks, so every rank computes the same norm and the same verdict.
+        grad_norm = nn.utils.clip_grad_norm_(self.trainable, limit)
+        if not self.scaler.is_enabled() and not torch.isfinite(grad_norm):
+            raise InputError(
+                f"the gradient of the backbone is not finite at step {step}; nothing was updated. "
+                f"Lower lr ({self.cfg.lr}), lengthen warmup_epoch, or use precision=bf16"
+            )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.backbone)
+        return grad_norm
+
+
+def autocast(cfg: TrainConfig, device: torch.device) -> torch.autocast:
+    """The autocast that the configured precision asks for; disabled for fp32."""
+    dtypes = {"fp32": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return torch.autocast(device.type, dtype=dtypes[cfg.precision_used], enabled=cfg.precision_used != "fp32")
