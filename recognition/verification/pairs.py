@@ -1,0 +1,153 @@
+"""Verification sets in InsightFace's `.bin` form: a pickle of (2P images, P flags), read without trusting it."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+from tqdm import tqdm
+
+from recognition.errors import InputError
+from recognition.runtime import usable_cores
+from recognition.verification.pickled import PickleError, finished, read_pickled_data
+
+MAX_FILE_BYTES = 8 << 30
+MAX_IMAGE_PIXELS = 4 << 20
+MAX_DECODED_BYTES = 32 << 30
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """P pairs of pictures: `images` uint8 (2P, H, W, 3) RGB, pair p in rows 2p and 2p+1; `issame` bool (P,)."""
+
+    images: np.ndarray
+    issame: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.issame)
+
+
+def load_pairs(path: str | PathLike, *, progress: bool = True) -> Pairs:
+    """Read and decode a `.bin` set of any pickle protocol; InputError naming the file and the image that is wrong.
+
+    Images are encoded pictures (JPEG, PNG, ...) as bytes or uint8 arrays, or decoded uint8 arrays (H, W, 3) in RGB.
+    """
+    path = Path(path)
+    images, flags = _read_content(path)
+    issame = _flags(flags, path)
+    if len(images) != 2 * len(issame):
+        raise InputError(
+            f"{path} has {len(images)} images for {len(issame)} pairs; it needs exactly two images for each pair"
+        )
+    if not images:
+        raise InputError(f"{path} holds no pairs")
+    return Pairs(_decode_all(images, path, progress=progress), issame)
+
+
+def _read_content(path: Path) -> tuple[Any, Any]:
+    if not path.is_file():
+        raise InputError(f"verification set {path} does not exist or is no file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"{path} has more than {MAX_FILE_BYTES >> 30} GiB; no verification set is that large")
+    try:
+        content = read_pickled_data(path.read_bytes())
+        if not isinstance(content, (tuple, list)) or len(content) != 2:
+            raise PickleError("expected a pair of two lists: 2P images and P flags")
+        images, flags = (finished(part) for part in content)
+        if not all(isinstance(part, (list, tuple, np.ndarray)) for part in (images, flags)):
+            raise PickleError("expected a pair of two lists: 2P images and P flags")
+        return [finished(image) for image in images], [finished(flag) for flag in flags]
+    except PickleError as error:
+        raise InputError(f"{path} is not a readable verification set (.bin): {error}") from error
+
+
+def _flags(flags: list, path: Path) -> np.ndarray:
+    """P booleans; numbers 0 and 1 and their numpy forms count as booleans."""
+    issame = np.zeros(len(flags), bool)
+    for pair, flag in enumerate(flags):
+        value = flag.item() if isinstance(flag, (np.ndarray, np.generic)) and flag.size == 1 else flag
+        if not isinstance(value, (bool, int)) or value not in (0, 1):
+            raise InputError(f"{path}: the same-person flag of pair {pair} is neither true nor false")
+        issame[pair] = value
+    return issame
+
+
+def _decode_all(images: list, path: Path, *, progress: bool) -> np.ndarray:
+    """Decode every image into one array; all sizes are compared before it is allocated."""
+    sizes = [_size(image, _where(path, index)) for index, image in enumerate(images)]
+    height, width = sizes[0]
+    for index, size in enumerate(sizes):
+        if size != sizes[0]:
+            raise InputError(
+                f"{_where(path, index)} is {size[1]}x{size[0]} pixels, but image 0 is {width}x{height}; "
+                "align all of them to one size"
+            )
+    if len(images) * height * width * 3 > MAX_DECODED_BYTES:
+        raise InputError(f"{path}: {len(images)} images of {width}x{height} need more than {MAX_DECODED_BYTES >> 30} GiB")
+    decoded = np.empty((len(images), height, width, 3), np.uint8)
+
+    def decode(index: int) -> None:
+        decoded[index] = _decode(images[index], _where(path, index))
+
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        work = threads.map(decode, range(len(images)))
+        for _ in tqdm(work, f"decoding {path.name}", len(images), delay=2, leave=False, disable=not progress):
+            pass
+    return decoded
+
+
+def _where(path: Path, index: int) -> str:
+    return f"{path}: image {index} (pair {index // 2}, {'second' if index % 2 else 'first'} picture)"
+
+
+def _encoded(image: Any, where: str) -> bytes:  # noqa: ANN401
+    """The bytes of an encoded picture, which packers store as bytes or as a uint8 vector."""
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        return image.tobytes()
+    if isinstance(image, bytes):
+        return image
+    raise InputError(f"{where} is neither an encoded picture nor a uint8 array")
+
+
+def _is_decoded(image: Any) -> bool:  # noqa: ANN401
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+def _size(image: Any, where: str) -> tuple[int, int]:  # noqa: ANN401
+    """Height and width from the header alone; refuses what would be unreasonably large once decoded."""
+    if _is_decoded(image):
+        height, width = image.shape[:2]
+    else:
+        data = _encoded(image, where)
+        try:
+            if simplejpeg.is_jpeg(data):
+                height, width = simplejpeg.decode_jpeg_header(data)[:2]
+            else:
+                with Image.open(io.BytesIO(data)) as picture:
+                    width, height = picture.size
+        except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise InputError(f"{where} cannot be decoded: {str(error)[:120]}") from error
+    if not 0 < height * width <= MAX_IMAGE_PIXELS:
+        raise InputError(f"{where} is {width}x{height} pixels; at most {MAX_IMAGE_PIXELS} pixels are read")
+    return height, width
+
+
+def _decode(image: Any, where: str) -> np.ndarray:  # noqa: ANN401
+    """One picture as uint8 (H, W, 3) RGB."""
+    if _is_decoded(image):
+        return image
+    data = _encoded(image, where)
+    try:
+        if simplejpeg.is_jpeg(data) and simplejpeg.decode_jpeg_header(data)[2] != "CMYK":
+            return simplejpeg.decode_jpeg(data, "RGB")
+        with Image.open(io.BytesIO(data)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{where} cannot be decoded: {str(error)[:120]}") from error
