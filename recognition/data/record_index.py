@@ -1,47 +1,191 @@
-"""Where each record begins: `.idx` files, parsed fast and cached in binary, or rebuilt from the records themselves."""
+"""Where each record begins: an `.idx` file, parsed fast and cached in binary, or rebuilt from the records themselves.
+
+The cache (`train.idx.cache`) is a memory-mapped pair of int64 rows behind a header that holds the size and modification
+time of the `.idx` and the `.rec`; when any of them differs it is built again. It lies beside the `.idx`, or under the
+user's cache folder where that cannot be written, and is left out altogether where neither works.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from recognition.data.record_format import HEADER, RecordError, read_body, record_error
+from recognition.data.record_format import HEADER, RECOPY, REINDEX, RecordError, read_body, record_error
+
+CACHE_MAGIC = b"arcscale index 1"
+CACHE_HEADER_BYTES = 64
+CACHE_FROM = 100_000  # records; below, parsing takes milliseconds and a cache file would only be clutter
+CHUNK_BYTES = 1 << 18  # the digits of a chunk and their positions stay in a core's cache
+MAX_DIGITS = 18  # what always fits in int64
+LINE = re.compile(rb"\d{1,%d}\t\d{1,%d}\r?" % (MAX_DIGITS, MAX_DIGITS))
 
 
 @dataclass(frozen=True, slots=True)
 class RecordIndex:
-    """`keys` int64 (n,) ascending and `offsets` int64 (n,) in bytes, both perhaps memory-mapped."""
+    """`keys` int64 (n,) strictly ascending and `offsets` int64 (n,) in bytes; memory-mapped when cached."""
 
     keys: np.ndarray
     offsets: np.ndarray
 
 
-def load_index(rec: Path, idx: Path, view: memoryview) -> RecordIndex:
-    """Index of `rec` from `idx`, or from the records where `idx` is missing."""
-    if not idx.exists():
-        return scan_records(view, rec)
-    pairs = np.array(idx.read_text().split(), dtype=np.int64).reshape(-1, 2)
-    order = np.argsort(pairs[:, 0], kind="stable")
-    return RecordIndex(pairs[order, 0], pairs[order, 1])
+def load_index(rec: Path, idx: Path, view: memoryview, *, cache_from: int = CACHE_FROM) -> RecordIndex:
+    """Return the index of `rec` (whose bytes are `view`): cached, else from `idx`, else from a walk over the records.
+
+    `cache_from` is the number of records from which on a cache is written. RecordError for a malformed index.
+    """
+    stamp = _stamp(rec, idx)
+    for cache in _cache_places(idx):
+        if (index := read_cache(cache, stamp)) is not None:
+            return index
+    index = _in_order(parse_idx(idx), idx) if idx.exists() else _in_order(scan_records(view, rec), rec)
+    past = int(np.argmax(index.offsets))
+    if index.offsets[past] >= len(view):
+        problem = f"the index {idx} points past the end of the file at {len(view)}"
+        raise record_error(rec, int(index.keys[past]), int(index.offsets[past]), problem, REINDEX)
+    if len(index.keys) >= cache_from:
+        for cache in _cache_places(idx):
+            if write_cache(cache, stamp, index):
+                return read_cache(cache, stamp) or index
+    return index
+
+
+def parse_idx(idx: Path) -> RecordIndex:
+    """Parse lines `key<TAB>offset` of decimal digits, in file order; RecordError naming the first malformed line."""
+    keys, offsets, rest = [], [], b""
+    with open(idx, "rb") as file, _progress(f"index {idx.name}", os.path.getsize(idx)) as bar:
+        while chunk := file.read(CHUNK_BYTES):
+            bar.update(len(chunk))
+            lines, newline, rest = (rest + chunk).rpartition(b"\n")
+            if newline:
+                _parse_lines(lines + newline, keys, offsets, idx)
+            elif len(rest) > CHUNK_BYTES:
+                raise _bad_line(idx, rest, len(keys))
+        if rest:
+            _parse_lines(rest + b"\n", keys, offsets, idx)
+    if not keys:
+        raise RecordError(f"{idx}: the index is empty; re-copy it, or delete it to have it rebuilt from the records")
+    return RecordIndex(np.concatenate(keys), np.concatenate(offsets))
+
+
+def _parse_lines(lines: bytes, keys: list[np.ndarray], offsets: list[np.ndarray], idx: Path) -> None:
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n")
+    digits = np.frombuffer(lines, np.uint8) - np.uint8(ord("0"))  # separators wrap round to values above 9
+    ends = np.flatnonzero(digits > 9).astype(np.int32)
+    widths = np.diff(ends, prepend=np.int32(-1)) - 1
+    tabs, newlines = lines.count(b"\t"), lines.count(b"\n")
+    separators = digits[ends] + np.uint8(ord("0"))
+    regular = len(ends) == tabs + newlines and len(ends) % 2 == 0
+    if not (regular and (separators[0::2] == ord("\t")).all() and (separators[1::2] == ord("\n")).all()):
+        raise _bad_line(idx, lines, sum(map(len, keys)))
+    if widths.min() < 1 or widths.max() > MAX_DIGITS:
+        raise _bad_line(idx, lines, sum(map(len, keys)))
+    values = np.zeros(len(ends), np.int64)
+    for place in range(int(widths.max())):
+        has = slice(None) if place < widths.min() else np.flatnonzero(widths > place)
+        values[has] += digits[ends[has] - (1 + place)].astype(np.int64) * 10**place
+    keys.append(values[0::2])
+    offsets.append(values[1::2])
+
+
+def _bad_line(idx: Path, lines: bytes, lines_before: int) -> RecordError:
+    for number, line in enumerate(lines.split(b"\n"), start=lines_before + 1):
+        if not LINE.fullmatch(line):
+            shown = line[:40].decode("ascii", "backslashreplace")
+            return RecordError(
+                f"{idx}: line {number} is {shown!r}, not `key<TAB>offset`; "
+                f"re-copy the index, or delete it to have it rebuilt from the records"
+            )
+    return RecordError(f"{idx}: is not an index of `key<TAB>offset` lines; re-copy it")
 
 
 def scan_records(view: memoryview, rec: Path) -> RecordIndex:
-    """Walk the records; the keys are the records' ids where these are all different, else 0, 1, 2, ..."""
-    ids, offsets, offset = [], [], 0
-    while offset < len(view):
-        body, after = read_body(view, offset, rec, None)
-        if len(body) < HEADER.size:
-            raise record_error(rec, None, offset, "record is too short for a label header", "re-copy the file")
-        ids.append(HEADER.unpack_from(body)[2])
-        offsets.append(offset)
-        offset = after
-    keys = np.array(ids, dtype=np.uint64).astype(np.int64)
-    if len(np.unique(keys)) != len(keys):
+    """Walk over the records of `rec`; the keys are the records' ids where these all differ, else 0, 1, 2, ..."""
+    ids, offsets, offset = array("Q"), array("q"), 0
+    with _progress(f"no index: reading {rec.name}", len(view)) as bar:
+        while offset < len(view):
+            body, after = read_body(view, offset, rec, None)
+            if len(body) < HEADER.size:
+                problem = f"{len(body)} bytes are too few for the label header of {HEADER.size}"
+                raise record_error(rec, None, offset, problem, RECOPY)
+            ids.append(HEADER.unpack_from(body)[2])
+            offsets.append(offset)
+            if len(ids) % 4096 == 0:
+                bar.update(after - bar.n)
+            offset = after
+    keys = np.frombuffer(ids, np.uint64)
+    if keys.max() >> np.uint64(63) or len(np.unique(keys)) < len(keys):
         keys = np.arange(len(keys))
-    order = np.argsort(keys, kind="stable")
-    return RecordIndex(keys[order], np.array(offsets, dtype=np.int64)[order])
+    return RecordIndex(keys.astype(np.int64), np.frombuffer(offsets, np.int64))
 
 
-__all__ = ["RecordError", "RecordIndex", "load_index", "scan_records"]
+def _in_order(index: RecordIndex, path: Path) -> RecordIndex:
+    steps = np.diff(index.keys)
+    if (steps > 0).all():
+        return index
+    order = np.argsort(index.keys, kind="stable")
+    keys = index.keys[order]
+    twice = np.flatnonzero(np.diff(keys) == 0)
+    if len(twice):
+        raise RecordError(f"{path}: key {keys[twice[0]]} occurs more than once; re-copy the index, or delete it")
+    return RecordIndex(keys, index.offsets[order])
+
+
+def _progress(what: str, total_bytes: int) -> tqdm:
+    # Silent for files that take less than two seconds and where nobody watches.
+    return tqdm(total=total_bytes, desc=what, unit="B", unit_scale=True, delay=2, disable=None, leave=False)
+
+
+def _stamp(rec: Path, idx: Path) -> np.ndarray:
+    stats = [path.stat() if path.exists() else None for path in (idx, rec)]
+    pairs = [(stat.st_size, stat.st_mtime_ns) if stat else (-1, -1) for stat in stats]
+    return np.array(pairs, dtype=np.int64).ravel()
+
+
+def _cache_places(idx: Path) -> list[Path]:
+    name = hashlib.sha256(str(idx.absolute()).encode()).hexdigest()[:16]
+    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return [idx.with_name(idx.name + ".cache"), user / "arcscale" / f"{name}.idx.cache"]
+
+
+def read_cache(cache: Path, stamp: np.ndarray) -> RecordIndex | None:
+    """Memory-map the index in `cache`; None unless it was made for exactly the files of `stamp` and is complete."""
+    try:
+        with open(cache, "rb") as file:
+            head = file.read(CACHE_HEADER_BYTES)
+        if len(head) < CACHE_HEADER_BYTES or not head.startswith(CACHE_MAGIC):
+            return None
+        *stored, count = np.frombuffer(head, np.int64, 5, len(CACHE_MAGIC))
+        if stored != stamp.tolist() or count < 1 or os.path.getsize(cache) != CACHE_HEADER_BYTES + 16 * count:
+            return None
+        rows = np.memmap(cache, np.int64, mode="r", offset=CACHE_HEADER_BYTES, shape=(2, int(count))).view(np.ndarray)
+    except OSError:
+        return None
+    return RecordIndex(rows[0], rows[1])
+
+
+def write_cache(cache: Path, stamp: np.ndarray, index: RecordIndex) -> bool:
+    """Write the cache aside and rename it; False, with nothing left behind, where that is not possible."""
+    aside = cache.with_name(f"{cache.name}.{os.getpid()}.partial")  # every rank of a run may build it at the same time
+    head = CACHE_MAGIC + stamp.tobytes() + np.int64(len(index.keys)).tobytes()
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, "wb") as file:
+            file.write(head.ljust(CACHE_HEADER_BYTES, b"\0"))
+            index.keys.tofile(file)
+            index.offsets.tofile(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, cache)
+    except OSError:
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    return True

@@ -1,26 +1,40 @@
-"""RecordIO files as MXNet, im2rec and InsightFace write them: read without MXNet, by key, from any number of threads; and written."""
+"""RecordIO files as MXNet, im2rec and InsightFace write them: read by key from any thread, and written."""
 
 from __future__ import annotations
 
+import contextlib
 import mmap
-from collections.abc import Iterator
+import os
+from array import array
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from recognition.data.record_format import Record, RecordError, read_record
+from recognition.data.record_format import (
+    EXACT_LABELS,
+    REINDEX,
+    Record,
+    RecordError,
+    pack_body,
+    read_record,
+    record_error,
+    split_body,
+)
 from recognition.data.record_index import load_index
+from recognition.errors import InputError
 
 __all__ = ["Record", "RecordError", "RecordReader", "RecordWriter"]
 
 
 class RecordReader:
-    """Records of `rec` by key; `idx` defaults to the `.idx` beside it and is rebuilt in memory when it is missing.
+    """Records of `rec` by key; `idx` is the one beside it unless given, and is rebuilt from the records when missing.
 
-    Reads are slices of one memory map, so threads and forked processes share a reader without locks. Payloads are views of the file:
-    they stay valid while anyone holds them, also after `close`.
+    Reads are slices of one memory map, so threads and forked processes share a reader without locks. Payloads are
+    views of the file and stay valid while anyone holds them, also after `close`. `keys` and `offsets` are int64,
+    `keys` ascending. RecordError for files that cannot be read, and for all damage in them.
     """
 
     def __init__(self, rec: str | Path, idx: str | Path | None = None) -> None:
@@ -30,13 +44,17 @@ class RecordReader:
             with open(self.path, "rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise RecordError(f"{self.path}: cannot be opened ({error.strerror}); give the path of a .rec file") from error
+            raise RecordError(f"{self.path}: cannot be read ({error.strerror}); give a .rec file") from error
         except ValueError as error:
             raise RecordError(f"{self.path}: the file is empty; re-copy it") from error
         self._view = memoryview(self._map)
-        self._index = load_index(self.path, self.idx, self._view)
-        self.keys: np.ndarray = self._index.keys
-        self.offsets: np.ndarray = self._index.offsets
+        try:
+            index = load_index(self.path, self.idx, self._view)
+        except BaseException:
+            self.close()
+            raise
+        self.keys: np.ndarray = index.keys
+        self.offsets: np.ndarray = index.offsets
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -48,7 +66,7 @@ class RecordReader:
     def __enter__(self) -> RecordReader:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         self.close()
 
     def __reduce__(self) -> tuple:
@@ -57,17 +75,17 @@ class RecordReader:
     def close(self) -> None:
         """Let go of the file; payloads still held keep their bytes."""
         self._view.release()
-        try:
+        with contextlib.suppress(BufferError):  # someone holds a payload: the map goes with the last of them
             self._map.close()
-        except BufferError:
-            pass  # someone holds a payload: the map closes when the last of them goes
 
     def offset(self, key: int) -> int:
         """Byte offset of the record of `key`; RecordError when there is none."""
-        first = int(self.keys[0])
-        place = key - first if 0 <= key - first < len(self.keys) and self.keys[key - first] == key else int(np.searchsorted(self.keys, key))
-        if place >= len(self.keys) or self.keys[place] != key:
-            raise RecordError(f"{self.path}: key {key} is not in the index {self.idx} ({len(self)} keys, {first} to {self.keys[-1]}); use one of `keys`")
+        place = key - int(self.keys[0])
+        if not (0 <= place < len(self.keys) and self.keys[place] == key):
+            place = int(np.searchsorted(self.keys, key))
+        if place == len(self.keys) or self.keys[place] != key:
+            known = f"it has {len(self)} keys from {self.keys[0]} to {self.keys[-1]}"
+            raise RecordError(f"{self.path}: key {key} is not in the index {self.idx}; {known}")
         return int(self.offsets[place])
 
     def read(self, key: int) -> Record:
@@ -76,27 +94,130 @@ class RecordReader:
         return read_record(self._view, self.offset(key), self.path, key)[0]
 
     @cached_property
-    def _image_range(self) -> tuple[int, int]:
-        """Places [start, stop) of the image records within `keys`."""
-        header = self.read(self.keys[0])
-        if not (header.key == 0 and header.is_marker):
+    def has_header(self) -> bool:
+        """True for InsightFace's layout: a header at key 0, images, then a record without an image per identity."""
+        return self.keys[0] == 0 and self.read(0).is_marker
+
+    @cached_property
+    def _image_places(self) -> tuple[int, int]:
+        if not self.has_header:
             return 0, len(self)
-        stop = int(np.searchsorted(self.keys, int(header.labels[0])))
-        return 1, stop
+        header = self.read(0)
+        first_identity = float(header.labels[0])
+        if not (1 < first_identity <= float(np.float32(self.keys[-1])) + 1):
+            problem = f"the header puts identities at key {first_identity:g}, but keys end at {self.keys[-1]}"
+            raise record_error(self.path, 0, header.offset, problem, REINDEX)
+        stop = int(np.searchsorted(self.keys, int(first_identity)))
+        if first_identity < EXACT_LABELS:
+            return 1, stop
+        # The number was rounded to float32, by less than this: the records around it tell where the images really end.
+        reach = int(np.spacing(header.labels[0]))
+        for place in range(max(1, stop - reach), min(len(self), stop + reach + 1)):
+            if self.read(self.keys[place]).is_marker:
+                return 1, place
+        problem = f"no identity record is near key {first_identity:.0f}, where the header puts the first"
+        raise record_error(self.path, 0, header.offset, problem, REINDEX)
 
     @property
     def image_keys(self) -> np.ndarray:
-        """Keys (int64) of the records with an image: header and identity records left out; a view of `keys`."""
-        return self.keys[slice(*self._image_range)]
+        """Keys (int64) of the records with an image, header and identity records left out; a view of `keys`."""
+        start, stop = self._image_places
+        return self.keys[start:stop]
 
     @cached_property
     def num_classes(self) -> int | None:
-        """Number of identities from `property` beside the file, else from the identity records, else None."""
+        """Number of identities by the `property` file beside the records, else by the identity records, else None."""
         beside = self.path.with_name("property")
         if beside.exists():
-            return int(beside.read_text().split(",")[0])
-        return len(self) - self._image_range[1] or None
+            first = beside.read_text(errors="replace").split(",")[0].strip()
+            if not first.isdecimal():
+                raise RecordError(f"{beside}: {first[:40]!r} is not a number of classes; write `classes,height,width`")
+            return int(first)
+        return len(self) - self._image_places[1] or None
 
 
 class RecordWriter:
-    """Placeholder until the writer lands."""
+    """Writes `rec` and `idx` aside and renames both on a clean `close`; after an exception neither name is touched."""
+
+    def __init__(self, rec: str | Path, idx: str | Path | None = None) -> None:
+        self.path = Path(rec)
+        self.idx = Path(idx) if idx is not None else self.path.with_suffix(".idx")
+        if self.path == self.idx:
+            raise InputError(f"{self.path}: records and index need two names; call the records something.rec")
+        self._aside = [path.with_name(path.name + ".partial") for path in (self.path, self.idx)]
+        self._keys = array("q")
+        self._offset = 0
+        self._files = []
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for path in self._aside:
+                self._files.append(open(path, "wb", buffering=1 << 20))  # noqa: SIM115 - closed by close or abort
+        except BaseException:
+            self.abort()
+            raise
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write(
+        self,
+        key: int,
+        payload: bytes | memoryview,
+        labels: float | Sequence[float] | np.ndarray,
+        id: int = 0,
+        id2: int = 0,
+    ) -> None:
+        """Append one record; a number as `labels` is written as MXNet's scalar label, a row of n as its label vector.
+
+        InputError, and nothing appended, for a negative key, for labels that would not come back exactly, and for
+        records above 2^29 - 1 bytes.
+        """
+        if not 0 <= key < 1 << 63:
+            raise InputError(f"{self.path}: key {key} is not a number from 0 to 2^63 - 1")
+        body = pack_body(payload, labels, id, id2)
+        records, index = self._files
+        index.write(b"%d\t%d\n" % (key, self._offset))
+        for piece in split_body(body):
+            records.write(piece)
+            self._offset += len(piece)
+        self._keys.append(key)
+
+    def close(self) -> None:
+        """Give the files their names; InputError, and no files, when a key was used twice or there are no records."""
+        if not self._files:
+            return
+        try:
+            self._check_keys()
+            for file in self._files:
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+            # Records never stand beside the index of their predecessor: without an index they are simply walked.
+            self.idx.unlink(missing_ok=True)
+            os.replace(self._aside[0], self.path)
+            os.replace(self._aside[1], self.idx)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop what was written; no effect after `close`."""
+        for file in self._files:
+            with contextlib.suppress(OSError):  # a full disk fails again when the rest of the buffer is flushed
+                file.close()
+        self._files = []
+        for path in self._aside:
+            path.unlink(missing_ok=True)
+
+    def _check_keys(self) -> None:
+        if not self._keys:
+            raise InputError(f"{self.path}: nothing was written; a record file needs at least one record")
+        keys = np.sort(np.frombuffer(self._keys, np.int64))
+        twice = np.flatnonzero(np.diff(keys) == 0)
+        if len(twice):
+            raise InputError(f"{self.path}: key {keys[twice[0]]} was written twice; give every record its own key")
