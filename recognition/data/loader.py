@@ -1,0 +1,100 @@
+"""Samples in their order, decoded by threads into uint8 NHWC batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from recognition.data.decode import decode_into
+from recognition.data.order import batch_positions, sample_ids
+from recognition.data.prefetch import Job, prefetched
+from recognition.data.sources import Source
+from recognition.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's share of a step: uint8 RGB images; int64 labels, source indices and epochs; seconds waited for them.
+
+    All on the CPU, the images pinned for a CUDA runtime; DALI's GPU decoder leaves the images on the device.
+    """
+
+    images_BHWC: torch.Tensor
+    labels_B: torch.Tensor
+    ids_B: torch.Tensor
+    epochs_B: torch.Tensor
+    wait_s: float
+
+
+class Loader:
+    """`num_steps` batches from `start_step` on; they depend on (seed, step, rank, world), never on the threads.
+
+    Threads decode straight into the batch's buffer; `prefetch` batches are in flight. Flip and normalisation happen on
+    the device (transforms.py). A damaged or odd-sized image raises InputError in the consumer, as does a read that
+    hangs for `timeout_s`. No sample is skipped or replaced.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        runtime: Runtime,
+        seed: int,
+        num_workers: int = 2,
+        prefetch: int = 4,
+        start_step: int = 0,
+        num_steps: int,
+        image_size: int = 112,
+        timeout_s: float = 60.0,
+    ) -> None:
+        self.source, self.batch_size, self.runtime, self.seed = source, batch_size, runtime, seed
+        self.num_workers, self.prefetch, self.timeout_s = num_workers, prefetch, timeout_s
+        self.start_step, self.num_steps, self.image_size = start_step, num_steps, image_size
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        jobs = (self._job(step) for step in range(self.start_step, self.start_step + self.num_steps))
+        ready = prefetched(jobs, num_workers=self.num_workers, prefetch=self.prefetch, timeout_s=self.timeout_s)
+        try:
+            for (images_BHWC, labels_B, ids_B, epochs_B), wait_s in ready:
+                yield Batch(images_BHWC, labels_B, ids_B, epochs_B, wait_s)
+        finally:
+            ready.close()
+
+    def samples_of(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source indices and epochs (int64[B]) of this rank's batch at `step`."""
+        runtime, num_samples = self.runtime, len(self.source)
+        positions = batch_positions(step, batch_size=self.batch_size, rank=runtime.rank, world=runtime.world)
+        return sample_ids(positions, num_samples=num_samples, seed=self.seed), positions // num_samples
+
+    def _job(self, step: int) -> Job:
+        ids, epochs = self.samples_of(step)
+        size = (self.batch_size, self.image_size, self.image_size, 3)
+        images = torch.empty(size, dtype=torch.uint8, pin_memory=self.runtime.device.type == "cuda")
+        pixels, labels = images.numpy(), np.empty(self.batch_size, np.int64)
+
+        def describe(slot: int) -> str:
+            return self.source.describe(int(ids[slot]))
+
+        def fill(slot: int) -> None:
+            sample = self.source.read(int(ids[slot]))
+            decode_into(pixels[slot], sample.payload, lambda: describe(slot))
+            labels[slot] = sample.label
+
+        result = (images, torch.from_numpy(labels), torch.from_numpy(ids), torch.from_numpy(epochs))
+        return Job(result, self.batch_size, fill, describe)
+
+
+def make_loader(source: Source, *, dali: bool = False, **options: object) -> Loader:
+    """The loader that the config asks for, with Loader's `options`; InputError when DALI is asked for and missing."""
+    if dali:
+        from recognition.data.dali import DaliLoader
+
+        return DaliLoader(source, **options)
+    return Loader(source, **options)
