@@ -14,6 +14,7 @@ import simplejpeg
 from PIL import Image
 from tqdm import tqdm
 
+from recognition.data.decode import PILLOW_FORMATS, decode_into, is_jpeg
 from recognition.errors import InputError
 from recognition.runtime import usable_cores
 from recognition.verification.pickled import PickleError, finished, read_pickled_data
@@ -81,7 +82,8 @@ def _flags(flags: list, path: Path) -> np.ndarray:
 
 def _decode_all(images: list, path: Path, *, progress: bool) -> np.ndarray:
     """Decode every image into one array; all sizes are compared before it is allocated."""
-    sizes = [_size(image, _where(path, index)) for index, image in enumerate(images)]
+    payloads = [_payload(image, _where(path, index)) for index, image in enumerate(images)]
+    sizes = [_size(payload, _where(path, index)) for index, payload in enumerate(payloads)]
     height, width = sizes[0]
     for index, size in enumerate(sizes):
         if size != sizes[0]:
@@ -90,11 +92,12 @@ def _decode_all(images: list, path: Path, *, progress: bool) -> np.ndarray:
                 "align all of them to one size"
             )
     if len(images) * height * width * 3 > MAX_DECODED_BYTES:
-        raise InputError(f"{path}: {len(images)} images of {width}x{height} need more than {MAX_DECODED_BYTES >> 30} GiB")
+        limit = f"{MAX_DECODED_BYTES >> 30} GiB"
+        raise InputError(f"{path}: {len(images)} images of {width}x{height} need more than {limit}")
     decoded = np.empty((len(images), height, width, 3), np.uint8)
 
     def decode(index: int) -> None:
-        decoded[index] = _decode(images[index], _where(path, index))
+        decode_into(decoded[index], payloads[index], lambda: _where(path, index))
 
     with ThreadPoolExecutor(usable_cores()) as threads:
         work = threads.map(decode, range(len(images)))
@@ -107,47 +110,29 @@ def _where(path: Path, index: int) -> str:
     return f"{path}: image {index} (pair {index // 2}, {'second' if index % 2 else 'first'} picture)"
 
 
-def _encoded(image: Any, where: str) -> bytes:  # noqa: ANN401
-    """The bytes of an encoded picture, which packers store as bytes or as a uint8 vector."""
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-        return image.tobytes()
+def _payload(image: Any, where: str) -> bytes | np.ndarray:
+    """An encoded picture as bytes (packers store bytes or a uint8 vector), or a decoded one as it is."""
     if isinstance(image, bytes):
         return image
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        return image if image.ndim == 3 and image.shape[2] == 3 else image.tobytes()
     raise InputError(f"{where} is neither an encoded picture nor a uint8 array")
 
 
-def _is_decoded(image: Any) -> bool:  # noqa: ANN401
-    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
-
-
-def _size(image: Any, where: str) -> tuple[int, int]:  # noqa: ANN401
+def _size(payload: bytes | np.ndarray, where: str) -> tuple[int, int]:
     """Height and width from the header alone; refuses what would be unreasonably large once decoded."""
-    if _is_decoded(image):
-        height, width = image.shape[:2]
-    else:
-        data = _encoded(image, where)
-        try:
-            if simplejpeg.is_jpeg(data):
-                height, width = simplejpeg.decode_jpeg_header(data)[:2]
-            else:
-                with Image.open(io.BytesIO(data)) as picture:
-                    width, height = picture.size
-        except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"{where} cannot be decoded: {str(error)[:120]}") from error
+    try:
+        if isinstance(payload, np.ndarray):
+            height, width = payload.shape[:2]
+        elif is_jpeg(payload):
+            height, width = simplejpeg.decode_jpeg_header(payload)[:2]
+        else:
+            with Image.open(io.BytesIO(payload), formats=PILLOW_FORMATS) as picture:
+                width, height = picture.size
+    except Image.UnidentifiedImageError as error:
+        raise InputError(f"{where} is no picture in a known format; encode it as JPEG or PNG") from error
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{where} cannot be decoded: {str(error)[:120]}") from error
     if not 0 < height * width <= MAX_IMAGE_PIXELS:
         raise InputError(f"{where} is {width}x{height} pixels; at most {MAX_IMAGE_PIXELS} pixels are read")
     return height, width
-
-
-def _decode(image: Any, where: str) -> np.ndarray:  # noqa: ANN401
-    """One picture as uint8 (H, W, 3) RGB."""
-    if _is_decoded(image):
-        return image
-    data = _encoded(image, where)
-    try:
-        if simplejpeg.is_jpeg(data) and simplejpeg.decode_jpeg_header(data)[2] != "CMYK":
-            return simplejpeg.decode_jpeg(data, "RGB")
-        with Image.open(io.BytesIO(data)) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{where} cannot be decoded: {str(error)[:120]}") from error

@@ -1,8 +1,8 @@
 """Read the data inside a pickle without unpickling it: an interpreter of pickle's data opcodes that can call nothing.
 
-A subclass of `pickle.Unpickler` with a guarded `find_class` would still allocate whatever a hostile length or memo index
-asks for before it reads on. Here every value is a slice of the file, a small number or a container of such, so memory
-follows the size of the file, and the few globals that honest files name are mapped to functions of this module.
+A subclass of `pickle.Unpickler` with a guarded `find_class` would still allocate whatever a hostile length or memo
+index asks for before it reads on. Here every value is a slice of the file, a small number or a container of such, so
+memory follows the size of the file, and the few globals that honest files name map to functions of this module.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Array:
 
 @dataclass
 class _Dtype:
-    """A plain fixed-size numpy type as the pickle describes it: code such as `u1` and, from its state, the byte order."""
+    """A plain fixed-size numpy type as the pickle describes it: code such as `u1`, and the byte order from its state."""
 
     code: str
     order: str = "="
@@ -52,7 +52,7 @@ class _Dtype:
         return np.dtype(self.code).newbyteorder(self.order if self.order in ("<", ">") else "=")
 
 
-def _text(value: Any) -> str:  # noqa: ANN401
+def _text(value: Any) -> str:
     """`str` of a text or of a Python 2 byte string."""
     return value.decode("latin1") if isinstance(value, bytes) else value
 
@@ -69,13 +69,13 @@ def _empty_bytes() -> bytes:
     return b""
 
 
-def _dtype(code: str, _align: Any = False, _copy: Any = True) -> _Dtype:  # noqa: ANN401
+def _dtype(code: str, _align: Any = False, _copy: Any = True) -> _Dtype:
     if not isinstance(code, str | bytes):
         raise PickleError("numpy type without its code")
     return _Dtype(_text(code))
 
 
-def _scalar(dtype: _Dtype, raw: bytes) -> Any:  # noqa: ANN401
+def _scalar(dtype: _Dtype, raw: bytes) -> Any:
     """A numpy scalar as a Python bool, int or float."""
     return _array_of(raw, dtype, (), "C").item()
 
@@ -92,7 +92,8 @@ def _array_of(raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str) -> 
     """View `raw` as an array; PickleError unless the bytes are exactly what the shape needs."""
     if not isinstance(dtype, _Dtype) or order not in ("C", "F") or not isinstance(raw, bytes):
         raise PickleError("numpy array without its bytes, type or order; object arrays are not read")
-    if not isinstance(shape, tuple) or len(shape) > 8 or not all(isinstance(n, int) and 0 <= n < 1 << 40 for n in shape):
+    lengths_are_sane = isinstance(shape, tuple) and all(isinstance(n, int) and 0 <= n < 1 << 40 for n in shape)
+    if not lengths_are_sane or len(shape) > 8:
         raise PickleError("numpy array with an impossible shape")
     size = 1
     for n in shape:
@@ -116,7 +117,7 @@ _CALLS: dict[str, Callable] = {
 _NAMES = frozenset(_CALLS) | {"numpy.ndarray"}
 
 
-def _named(module: Any, name: Any) -> _Global:  # noqa: ANN401
+def _named(module: Any, name: Any) -> _Global:
     """Admit one of the few known names; anything else ends the reading before anything was done with it."""
     full = f"{_text(module)}.{_text(name)}"
     if full not in _NAMES:
@@ -127,7 +128,7 @@ def _named(module: Any, name: Any) -> _Global:  # noqa: ANN401
     return _Global(full)
 
 
-def _apply(function: Any, arguments: Any) -> Any:  # noqa: ANN401
+def _apply(function: Any, arguments: Any) -> Any:
     """REDUCE: give the arguments to this module's stand-in for a known name."""
     if not isinstance(function, _Global) or function.name not in _CALLS or not isinstance(arguments, tuple):
         raise PickleError("the pickle calls something that is not a known name: refused, nothing was executed")
@@ -137,12 +138,14 @@ def _apply(function: Any, arguments: Any) -> Any:  # noqa: ANN401
         raise PickleError(f"{function.name} with arguments that no honest file has: {str(error)[:80]}") from error
 
 
-def _set_state(value: Any, state: Any) -> None:  # noqa: ANN401
+def _set_state(value: Any, state: Any) -> None:
     """BUILD: the second half of a numpy array or type; nothing else has a state."""
     if isinstance(value, _Array) and isinstance(state, tuple) and len(state) == 5:
         _, shape, dtype, fortran, raw = state
         value.value = _array_of(raw, dtype, shape, "F" if fortran else "C")
-    elif isinstance(value, _Dtype) and isinstance(state, tuple) and len(state) >= 2 and isinstance(state[1], str | bytes):
+    elif isinstance(value, _Dtype) and isinstance(state, tuple) and len(state) == 8:
+        if not isinstance(state[1], str | bytes):
+            raise PickleError("numpy type without its byte order")
         value.order = _text(state[1])[:1]
     else:
         raise PickleError("the pickle sets the state of something that is no plain numpy array: refused")
@@ -160,7 +163,9 @@ class _Machine:
 
     def take(self, size: int) -> bytes:
         if size < 0 or self.at + size > len(self.data):
-            raise PickleError(f"the data ends at {len(self.data)} bytes, inside a value of {size} bytes from byte {self.at}")
+            raise PickleError(
+                f"the data ends at byte {len(self.data)}, in a value of {size} bytes that begins at {self.at}"
+            )
         self.at += size
         return self.data[self.at - size : self.at]
 
@@ -174,7 +179,7 @@ class _Machine:
         text, self.at = self.data[self.at : end], end + 1
         return text
 
-    def pop(self) -> Any:  # noqa: ANN401
+    def pop(self) -> Any:
         if not self.stack or self.stack[-1] is _MARK:
             raise PickleError(f"the value before byte {self.at} is missing")
         return self.stack.pop()
@@ -197,7 +202,7 @@ class _Machine:
             raise PickleError(f"byte {self.at} stores a value that is missing")
         self.memo[index] = self.stack[-1]
 
-    def recall(self, index: int) -> Any:  # noqa: ANN401
+    def recall(self, index: int) -> Any:
         if index not in self.memo:
             raise PickleError(f"byte {self.at} refers to value {index}, which the file has not defined")
         return self.memo[index]
@@ -223,7 +228,7 @@ def _tuple(m: _Machine, size: int) -> tuple:
     return tuple(reversed([m.pop() for _ in range(size)]))
 
 
-def _reduce(m: _Machine) -> Any:  # noqa: ANN401
+def _reduce(m: _Machine) -> Any:
     arguments = m.pop()
     value = _apply(m.pop(), arguments)
     if isinstance(value, bytes):  # one long text encoded over and over would outgrow any memory
@@ -309,7 +314,7 @@ def _build(m: _Machine) -> None:
     _set_state(m.stack[-1], state)
 
 
-def read_pickled_data(data: bytes) -> Any:  # noqa: ANN401
+def read_pickled_data(data: bytes) -> Any:
     """Lists, tuples, bytes, texts, numbers and `_Array`s of a pickle of any protocol; PickleError for all else.
 
     Python 2 strings come back as bytes. `finished` turns an entry that numpy wrote into its array.
@@ -330,7 +335,7 @@ def read_pickled_data(data: bytes) -> Any:  # noqa: ANN401
         raise PickleError(f"damaged value before byte {m.at}: {str(error)[:80]}") from error
 
 
-def finished(value: Any) -> Any:  # noqa: ANN401
+def finished(value: Any) -> Any:
     """The numpy array that an array entry stands for; every other value unchanged."""
     if isinstance(value, _Array):
         if value.value is None:

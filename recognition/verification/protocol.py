@@ -1,4 +1,4 @@
-"""How well embeddings tell same from different: the 10-fold protocol of LFW, TAR at fixed FAR, AUC and EER. Pure numpy."""
+"""How well embeddings tell same from different: LFW's 10-fold protocol, TAR at fixed FAR, AUC, EER. Pure numpy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """Scores of one set. Distances are squared L2 between unit vectors, 0 to 4; a pair is accepted when strictly below."""
+    """Scores of one set. Distances are squared L2 of unit vectors, 0 to 4; a pair is accepted when strictly below."""
 
     accuracy: float
     """Mean over the folds; the threshold of each fold is chosen on the other folds (Huang et al. 2007, LFW)."""
@@ -25,7 +25,7 @@ class VerificationResult:
     threshold: float
     """Mean of `fold_thresholds`: the one to quote when a single decision is wanted."""
     tar_at_far: dict[float, float | None]
-    """Share of genuine pairs accepted when at most this share of impostor pairs is; None with fewer than 1/FAR impostors."""
+    """Genuine pairs accepted when at most this share of impostor pairs is; None with fewer than 1/FAR impostors."""
     auc: float
     """Probability that a genuine pair is closer than an impostor pair, ties counted half."""
     eer: float
@@ -84,7 +84,7 @@ def pair_distances(embeddings_ND: np.ndarray) -> np.ndarray:
 
 
 def fold_scores(distances_P: np.ndarray, issame_P: np.ndarray, folds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy and chosen threshold of each fold; folds are contiguous in file order, as KFold without shuffling makes them.
+    """Accuracy and chosen threshold of each fold; folds are contiguous in file order, as KFold without shuffling.
 
     One histogram per fold and kind replaces a pass over the pairs for each threshold: a pair is accepted at every
     threshold after the ones that are at most its distance.
@@ -134,7 +134,9 @@ def _check(embeddings_ND: np.ndarray, issame_P: np.ndarray, folds: int) -> None:
             f"{embeddings_ND.shape} embeddings do not fit {issame_P.shape} flags; give 2P rows for P pairs"
         )
     if not 2 <= folds <= len(issame_P):
-        raise InputError(f"{len(issame_P)} pairs cannot make {folds} folds; give at least one pair for each of 2 or more folds")
+        raise InputError(
+            f"{len(issame_P)} pairs cannot make {folds} folds; give one pair or more for each of 2 or more"
+        )
     finite_N = np.isfinite(embeddings_ND).all(axis=1)
     if not finite_N.all():
         row = int(np.argmin(finite_N))

@@ -1,0 +1,98 @@
+"""Embeddings of many pictures, with the work split over all ranks and the whole result on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from recognition.data.transforms import to_input
+from recognition.errors import InputError
+from recognition.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """N embeddings, float32 (N, D), f(x) + f(mirrored x) and not normalised; `xnorm` is the mean length of all f."""
+
+    emb_ND: np.ndarray
+    xnorm: float
+
+
+@torch.inference_mode()
+def embed_images(
+    embed: Callable[[Tensor], Tensor],
+    images: np.ndarray,
+    *,
+    runtime: Runtime,
+    batch_size: int = 64,
+    flip: bool = True,
+    title: str = "images",
+) -> Embeddings:
+    """Embed uint8 images (N, H, W, 3) RGB; every rank passes the same images and gets the same N rows.
+
+    `embed` maps (B, 3, H, W) in [-1, 1] on `runtime.device` to (B, D). An `nn.Module` is put into eval mode for the
+    duration. Ranks take whole batches, so the same batches are formed, and the same numbers come out, for any world.
+    """
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
+        raise InputError(f"images are {images.dtype} {images.shape}; expected uint8 (N, H, W, 3) with N > 0")
+    per_rank = -(-len(images) // batch_size // runtime.world) * batch_size
+    first = runtime.rank * per_rank
+    starts = range(first, min(first + per_rank, len(images)), batch_size)
+    rows = []  # (B, D + 1): the embeddings, and beside them the sum of the lengths over both views
+    with evaluating(embed):
+        bar = tqdm(starts, f"embedding {title}", delay=2, leave=False, disable=not runtime.is_main, unit="batch")
+        for start in bar:
+            images_BHWC = torch.from_numpy(images[start : start + batch_size]).to(runtime.device)
+            rows.append(_both_views(embed, images_BHWC, flip=flip))
+    gathered_NE = _gather_rows(rows, per_rank, runtime)[: len(images)].cpu().numpy()
+    views = 2 if flip else 1
+    return Embeddings(gathered_NE[:, :-1].copy(), float(gathered_NE[:, -1].mean(dtype=np.float64)) / views)
+
+
+def _both_views(embed: Callable[[Tensor], Tensor], images_BHWC: Tensor, *, flip: bool) -> Tensor:
+    """Sum of the embeddings of the pictures and of their mirror images; last column: sum of the embeddings' lengths."""
+    x_BCHW = to_input(images_BHWC)
+    emb_BD = embed(x_BCHW).float()
+    lengths_B1 = emb_BD.norm(dim=1, keepdim=True)
+    if flip:
+        mirrored_BD = embed(x_BCHW.flip(3)).float()
+        lengths_B1 = lengths_B1 + mirrored_BD.norm(dim=1, keepdim=True)
+        emb_BD = emb_BD + mirrored_BD
+    return torch.cat([emb_BD, lengths_B1], dim=1)
+
+
+def _gather_rows(rows: list[Tensor], per_rank: int, runtime: Runtime) -> Tensor:
+    """All ranks' rows in rank order, each rank's share padded to `per_rank`; a rank without work only pads."""
+    if runtime.world == 1:
+        return torch.cat(rows)
+    width = torch.tensor(rows[0].shape[1] if rows else 0, device=runtime.device)
+    dist.all_reduce(width, dist.ReduceOp.MAX)
+    padded_RE = torch.zeros(per_rank, int(width), device=runtime.device)
+    if rows:
+        own_RE = torch.cat(rows)
+        padded_RE[: len(own_RE)] = own_RE
+    shares = [torch.empty_like(padded_RE) for _ in range(runtime.world)]
+    dist.all_gather(shares, padded_RE)
+    return torch.cat(shares)
+
+
+@contextmanager
+def evaluating(embed: Callable) -> Iterator[None]:
+    """Put a module and all its parts into eval mode inside the block; each part gets its own mode back after it."""
+    if not isinstance(embed, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in embed.modules()]
+    embed.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
