@@ -24,6 +24,7 @@ IN_RUN_DIRECTORY = ("model.safetensors", "best.safetensors", "model.pt")
 # Where training programs put a backbone's state dict when the file holds more than that.
 INNER_KEYS = ("state_dict_backbone", "state_dict", "backbone", "model")
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+KEYS_OF_EMBEDDING = ("features.running_mean", "features.layers.3.running_mean", "feature.3.running_mean")
 KEY_OF_FAMILY = {"layer1.0.conv1.weight": "r", "layers.0.layers.0.weight": "mbf", "patch_embed.proj.weight": "vit"}
 
 
@@ -55,7 +56,9 @@ def load_backbone(path: str | PathLike, network: str | None = None) -> tuple[nn.
     network = network or stored.get("network") or network_of(state)
     if network is None:
         raise InputError(f"{path} fits no network known here; name it with --network (it has {_listed(state)})")
-    embedding_size = stored.get("embedding_size") or _embedding_size(state, path)
+    embedding_size = stored.get("embedding_size") or _embedding_size(state)
+    if embedding_size is None:
+        raise InputError(f"{path} holds no face backbone: no last BatchNorm among {_listed(state)}")
     image_size = stored.get("image_size") or 112
     with torch.device("meta"):
         module = build_backbone(network, embedding_size, image_size=image_size)
@@ -95,14 +98,14 @@ def weights_sha256(state: dict[str, Tensor]) -> str:
 def network_of(state: dict[str, Tensor]) -> str | None:
     """The name of the network with exactly these tensors; the plainest where several have them, None without one."""
     family = next((prefix for key, prefix in KEY_OF_FAMILY.items() if key in state), None)
-    running = [tensor for key, tensor in state.items() if key.endswith("running_mean")]
-    if family is None or not running:
+    embedding_size = _embedding_size(state)
+    if family is None or embedding_size is None:
         return None
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     # Names come smallest first, so the thousand blocks of r2060 are only built for weights that fit nothing else.
     for name in (name for name in backbone_names() if name.startswith(family)):
         with torch.device("meta"):
-            candidate = build_backbone(name, running[-1].shape[0]).state_dict()
+            candidate = build_backbone(name, embedding_size).state_dict()
         if {key: tuple(tensor.shape) for key, tensor in candidate.items()} == shapes:
             return name
     return None
@@ -172,12 +175,9 @@ def _bare(key: str) -> str:
     return key
 
 
-def _embedding_size(state: dict[str, Tensor], path: Path) -> int:
+def _embedding_size(state: dict[str, Tensor]) -> int | None:
     """Every network here ends in a BatchNorm over the embedding."""
-    running = [tensor for key, tensor in state.items() if key.endswith("running_mean") and tensor.ndim == 1]
-    if not running:
-        raise InputError(f"{path} holds no face backbone: no BatchNorm statistics among {_listed(state)}")
-    return running[-1].shape[0]
+    return next((state[key].shape[0] for key in KEYS_OF_EMBEDDING if key in state), None)
 
 
 def _require_same_tensors(wanted: dict[str, Tensor], found: dict[str, Tensor], *, network: str, path: Path) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from recognition.collectives import all_gather, all_reduce_max
 from recognition.data.transforms import to_input
 from recognition.errors import InputError
 from recognition.runtime import Runtime
@@ -70,17 +70,12 @@ def _both_views(embed: Callable[[Tensor], Tensor], images_BHWC: Tensor, *, flip:
 
 def _gather_rows(rows: list[Tensor], per_rank: int, runtime: Runtime) -> Tensor:
     """All ranks' rows in rank order, each rank's share padded to `per_rank`; a rank without work only pads."""
-    if runtime.world == 1:
-        return torch.cat(rows)
-    width = torch.tensor(rows[0].shape[1] if rows else 0, device=runtime.device)
-    dist.all_reduce(width, dist.ReduceOp.MAX)
+    width = all_reduce_max(torch.tensor(rows[0].shape[1] if rows else 0, device=runtime.device), runtime)
     padded_RE = torch.zeros(per_rank, int(width), device=runtime.device)
     if rows:
         own_RE = torch.cat(rows)
         padded_RE[: len(own_RE)] = own_RE
-    shares = [torch.empty_like(padded_RE) for _ in range(runtime.world)]
-    dist.all_gather(shares, padded_RE)
-    return torch.cat(shares)
+    return all_gather(padded_RE, runtime)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class _Array:
 
 @dataclass
 class _Dtype:
-    """A plain fixed-size numpy type as the pickle describes it: code such as `u1`, and the byte order from its state."""
+    """A plain fixed-size numpy type as the pickle describes it: code such as `u1`, byte order from its state."""
 
     code: str
     order: str = "="
@@ -163,9 +163,7 @@ class _Machine:
 
     def take(self, size: int) -> bytes:
         if size < 0 or self.at + size > len(self.data):
-            raise PickleError(
-                f"the data ends at byte {len(self.data)}, in a value of {size} bytes that begins at {self.at}"
-            )
+            raise PickleError(f"the data ends at byte {len(self.data)}, in a value of {size} bytes from {self.at}")
         self.at += size
         return self.data[self.at - size : self.at]
 
