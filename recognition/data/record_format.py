@@ -76,24 +76,25 @@ class Record:
         return len(self.labels) >= 2 and len(self.payload) == 0
 
 
-def read_frame(view: memoryview, offset: int, path: Path, key: int | None) -> tuple[int, int, int]:
-    """Return (cflag, start, stop) of the frame at `offset`; RecordError when there is none or it does not fit."""
-    if offset < 0 or offset + FRAME.size > len(view):
-        raise record_error(path, key, offset, f"the file ends at {len(view)}, before this record does", RECOPY)
-    magic, word = FRAME.unpack_from(view, offset)
+def read_frame(view: memoryview, at: int, path: Path, key: int | None, offset: int) -> tuple[int, int, int]:
+    """Return (cflag, start, stop) of the frame `at`, part of the record at `offset`; RecordError when it is not whole."""
+    if at < 0 or at + FRAME.size > len(view):
+        raise record_error(path, key, offset, f"the file ends at {len(view)}, before the frame at {at} does", RECOPY)
+    magic, word = FRAME.unpack_from(view, at)
     if magic != MAGIC:
-        raise record_error(path, key, offset, f"no record begins here (0x{magic:08x} is not 0x{MAGIC:08x})", REINDEX)
-    start = offset + FRAME.size
+        problem = f"no record begins at {at} (0x{magic:08x} is not 0x{MAGIC:08x})"
+        raise record_error(path, key, offset, problem, REINDEX)
+    start = at + FRAME.size
     stop = start + (word & MAX_BYTES)
     if stop > len(view):
-        problem = f"a record of {stop - start} bytes runs past the end of the file at {len(view)}"
+        problem = f"{stop - start} bytes from {start} run past the end of the file at {len(view)}"
         raise record_error(path, key, offset, problem, RECOPY)
     return word >> 29, start, stop
 
 
 def read_body(view: memoryview, offset: int, path: Path, key: int | None) -> tuple[memoryview | bytes, int]:
     """Return the joined bytes of the record at `offset` (a view when it is whole) and the offset after it."""
-    cflag, start, stop = read_frame(view, offset, path, key)
+    cflag, start, stop = read_frame(view, offset, path, key, offset)
     if cflag == WHOLE:
         return view[start:stop], stop + (start - stop) % 4
     if cflag != FIRST:
@@ -105,7 +106,7 @@ def read_body(view: memoryview, offset: int, path: Path, key: int | None) -> tup
         if (stop - start) % 4:
             problem = f"a part of a split record has {stop - start} bytes, not a multiple of 4"
             raise record_error(path, key, offset, problem, RECOPY)
-        cflag, start, stop = read_frame(view, stop, path, key)
+        cflag, start, stop = read_frame(view, stop, path, key, offset)
         if cflag not in (MIDDLE, LAST):
             problem = f"a split record lacks its last part (part flag {cflag} at offset {start - FRAME.size})"
             raise record_error(path, key, offset, problem, RECOPY)

@@ -7,6 +7,7 @@ user's cache folder where that cannot be written, and is left out altogether whe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -22,7 +23,7 @@ from recognition.data.record_format import HEADER, RECOPY, REINDEX, RecordError,
 CACHE_MAGIC = b"arcscale index 1"
 CACHE_HEADER_BYTES = 64
 CACHE_FROM = 100_000  # records; below, parsing takes milliseconds and a cache file would only be clutter
-CHUNK_BYTES = 1 << 18  # the digits of a chunk and their positions stay in a core's cache
+CHUNK_BYTES = 1 << 16  # the digits of a chunk and their positions stay in a core's cache
 MAX_DIGITS = 18  # what always fits in int64
 LINE = re.compile(rb"\d{1,%d}\t\d{1,%d}\r?" % (MAX_DIGITS, MAX_DIGITS))
 
@@ -35,10 +36,10 @@ class RecordIndex:
     offsets: np.ndarray
 
 
-def load_index(rec: Path, idx: Path, view: memoryview, *, cache_from: int = CACHE_FROM) -> RecordIndex:
+def load_index(rec: Path, idx: Path, view: memoryview) -> RecordIndex:
     """Return the index of `rec` (whose bytes are `view`): cached, else from `idx`, else from a walk over the records.
 
-    `cache_from` is the number of records from which on a cache is written. RecordError for a malformed index.
+    RecordError when the index is malformed, names a key twice or points past the end of `rec`.
     """
     stamp = _stamp(rec, idx)
     for cache in _cache_places(idx):
@@ -49,7 +50,7 @@ def load_index(rec: Path, idx: Path, view: memoryview, *, cache_from: int = CACH
     if index.offsets[past] >= len(view):
         problem = f"the index {idx} points past the end of the file at {len(view)}"
         raise record_error(rec, int(index.keys[past]), int(index.offsets[past]), problem, REINDEX)
-    if len(index.keys) >= cache_from:
+    if len(index.keys) >= CACHE_FROM:
         for cache in _cache_places(idx):
             if write_cache(cache, stamp, index):
                 return read_cache(cache, stamp) or index
@@ -58,7 +59,7 @@ def load_index(rec: Path, idx: Path, view: memoryview, *, cache_from: int = CACH
 
 def parse_idx(idx: Path) -> RecordIndex:
     """Parse lines `key<TAB>offset` of decimal digits, in file order; RecordError naming the first malformed line."""
-    keys, offsets, rest = [], [], b""
+    keys, offsets, rest = array("q"), array("q"), b""
     with open(idx, "rb") as file, _progress(f"index {idx.name}", os.path.getsize(idx)) as bar:
         while chunk := file.read(CHUNK_BYTES):
             bar.update(len(chunk))
@@ -71,10 +72,10 @@ def parse_idx(idx: Path) -> RecordIndex:
             _parse_lines(rest + b"\n", keys, offsets, idx)
     if not keys:
         raise RecordError(f"{idx}: the index is empty; re-copy it, or delete it to have it rebuilt from the records")
-    return RecordIndex(np.concatenate(keys), np.concatenate(offsets))
+    return RecordIndex(np.frombuffer(keys, np.int64), np.frombuffer(offsets, np.int64))
 
 
-def _parse_lines(lines: bytes, keys: list[np.ndarray], offsets: list[np.ndarray], idx: Path) -> None:
+def _parse_lines(lines: bytes, keys: array, offsets: array, idx: Path) -> None:
     if b"\r" in lines:
         lines = lines.replace(b"\r\n", b"\n")
     digits = np.frombuffer(lines, np.uint8) - np.uint8(ord("0"))  # separators wrap round to values above 9
@@ -84,15 +85,19 @@ def _parse_lines(lines: bytes, keys: list[np.ndarray], offsets: list[np.ndarray]
     separators = digits[ends] + np.uint8(ord("0"))
     regular = len(ends) == tabs + newlines and len(ends) % 2 == 0
     if not (regular and (separators[0::2] == ord("\t")).all() and (separators[1::2] == ord("\n")).all()):
-        raise _bad_line(idx, lines, sum(map(len, keys)))
+        raise _bad_line(idx, lines, len(keys))
     if widths.min() < 1 or widths.max() > MAX_DIGITS:
-        raise _bad_line(idx, lines, sum(map(len, keys)))
-    values = np.zeros(len(ends), np.int64)
+        raise _bad_line(idx, lines, len(keys))
+    keys.frombytes(_numbers(digits, ends[0::2], widths[0::2]).tobytes())
+    offsets.frombytes(_numbers(digits, ends[1::2], widths[1::2]).tobytes())
+
+
+def _numbers(digits: np.ndarray, ends: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    values, narrowest = np.zeros(len(ends), np.int64), widths.min()
     for place in range(int(widths.max())):
-        has = slice(None) if place < widths.min() else np.flatnonzero(widths > place)
+        has = slice(None) if place < narrowest else np.flatnonzero(widths > place)
         values[has] += digits[ends[has] - (1 + place)].astype(np.int64) * 10**place
-    keys.append(values[0::2])
-    offsets.append(values[1::2])
+    return values
 
 
 def _bad_line(idx: Path, lines: bytes, lines_before: int) -> RecordError:
@@ -127,8 +132,7 @@ def scan_records(view: memoryview, rec: Path) -> RecordIndex:
 
 
 def _in_order(index: RecordIndex, path: Path) -> RecordIndex:
-    steps = np.diff(index.keys)
-    if (steps > 0).all():
+    if (index.keys[1:] > index.keys[:-1]).all():
         return index
     order = np.argsort(index.keys, kind="stable")
     keys = index.keys[order]
@@ -187,5 +191,6 @@ def write_cache(cache: Path, stamp: np.ndarray, index: RecordIndex) -> bool:
     except OSError:
         return False
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
     return True
