@@ -77,7 +77,7 @@ class Record:
 
 
 def read_frame(view: memoryview, at: int, path: Path, key: int | None, offset: int) -> tuple[int, int, int]:
-    """Return (cflag, start, stop) of the frame `at`, part of the record at `offset`; RecordError when it is not whole."""
+    """Return (cflag, start, stop) of the frame `at`, part of the record at `offset`; RecordError for a broken one."""
     if at < 0 or at + FRAME.size > len(view):
         raise record_error(path, key, offset, f"the file ends at {len(view)}, before the frame at {at} does", RECOPY)
     magic, word = FRAME.unpack_from(view, at)

@@ -442,12 +442,12 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def test_random_damage_gives_an_error_or_a_record_never_anything_else(tmp_path):
-    """5,000 damaged pairs of files; slow ones would show as a hang of the whole test."""
+    """3,000 damaged pairs of files; slow ones would show as a hang of the whole test."""
     rec = small_set(tmp_path)
     idx = rec.with_suffix(".idx")
     good_rec, good_idx = rec.read_bytes(), idx.read_bytes()
     rng, slowest, refused, read = np.random.default_rng(2), 0.0, 0, 0
-    for trial in range(5_000):
+    for trial in range(3_000):
         rec.write_bytes(mutate(good_rec, rng) if trial % 3 else good_rec)
         idx.unlink(missing_ok=True)
         if trial % 5:
@@ -471,5 +471,5 @@ def test_random_damage_gives_an_error_or_a_record_never_anything_else(tmp_path):
         reader.close()
         slowest = max(slowest, time.perf_counter() - start)
     assert slowest < 2
-    assert refused > 1_000
-    assert read > 10_000
+    assert refused > 600
+    assert read > 6_000
