@@ -1,0 +1,159 @@
+"""Every key of a training run, with its default. Experiments name only what differs.
+
+Command    torchrun --nproc_per_node=8 launch/train.py configs/base.py rec=/data/faces num_epoch=20
+Change     any key by `key=value` after the config file: lr=0.02 val_targets=[lfw,agedb_30] output=runs/first
+
+Keys marked (theirs) are accepted so that config files of arcface_torch load unchanged, and have no effect here yet.
+"""
+
+from easydict import EasyDict as edict
+
+config = edict()
+
+# ---- Data -----------------------------------------------------------------------------------------------------------
+
+# Training set: a folder with train.rec (and train.idx, property), a folder with one folder per identity, a .lst file,
+# or "synthetic". Required.
+config.rec = None
+# Identities in the training set, and images in it. None: as the data says. "synthetic" needs both.
+config.num_classes = None
+config.num_image = None
+# Side of the square input in pixels.
+config.image_size = 112
+# Mirror each training image with probability 1/2, keyed by (seed, epoch, image).
+config.flip = True
+# Decode with NVIDIA DALI instead of the built-in threads; needs the `dali` extra.
+config.dali = False
+# (theirs) Resize, blur, colour and grey augmentation inside DALI.
+config.dali_aug = False
+# Decode threads per rank.
+config.num_workers = 2
+# Batches that each rank keeps decoded in advance.
+config.prefetch_batches = 4
+# Seconds without a batch after which the run ends with an error instead of waiting for ever.
+config.data_timeout_s = 60.0
+
+# ---- Backbone -------------------------------------------------------------------------------------------------------
+
+# r18 r34 r50 r100 r200 r2060, mbf mbf_large, vit_t vit_s vit_b vit_h, vit_t_dp005_mask0 vit_s_dp005_mask_0
+# vit_b_dp005_mask_005 vit_l_dp005_mask_005, and for tests r_tiny mbf_tiny vit_tiny.
+config.network = "r50"
+# Numbers in an embedding.
+config.embedding_size = 512
+# Share of the last feature map dropped in training, in [0, 1).
+config.dropout = 0.0
+# Recompute activations in the backward pass: less memory, about a third more time.
+config.gradient_checkpointing = False
+
+# ---- Margin softmax -------------------------------------------------------------------------------------------------
+
+# (m1, m2, m3) of cos(m1 * theta + m2) - m3. ArcFace (1.0, 0.5, 0.0), CosFace (1.0, 0.0, 0.4).
+config.margin_list = (1.0, 0.5, 0.0)
+# s, the factor between cosine and logit.
+config.scale = 64.0
+# "exact": the gradient of the formula above. "straight_through": the margin counts as a constant, as in arcface_torch.
+config.margin_gradient = "exact"
+# Share of the class centres that a step computes with (PartialFC), in (0, 1]; those of the batch are always in.
+config.sample_rate = 1.0
+# Cosine above which a wrong class counts as the same person under another label and is left out;
+# 0 = off, 0.4 for noisy sets.
+config.interclass_filtering_threshold = 0.0
+
+# ---- Optimisation ---------------------------------------------------------------------------------------------------
+
+# Images per rank and micro-step. A step uses batch_size * ranks * gradient_acc images.
+config.batch_size = 128
+# Micro-steps whose gradients are averaged into one step.
+config.gradient_acc = 1
+# "sgd" or "adamw" (for ViT: lr 0.001, weight_decay 0.1).
+config.optimizer = "sgd"
+# Learning rate at the end of warm-up. 0.1 suits SGD with 1024 images a step, 0.02 with 128.
+config.lr = 0.1
+# Momentum of SGD, in [0, 1). AdamW has its own betas.
+config.momentum = 0.9
+# Weight decay of matrices and class centres.
+config.weight_decay = 5e-4
+# Apply it to BatchNorm, biases and PReLU slopes too.
+config.decay_norms = False
+# Passes over the training set; fractions are fine.
+config.num_epoch = 20
+# Epochs of linear warm-up, from near 0 to lr; fractions are fine, at most num_epoch.
+config.warmup_epoch = 0
+# Decay after warm-up, to 0: "polynomial" (a straight line) or "cosine".
+config.schedule = "polynomial"
+# Largest norm of the backbone's gradient, longer ones are scaled down; 0 = off.
+config.max_grad_norm = 5.0
+# Decay per step of the moving average of the weights that is verified and exported, e.g. 0.9999; 0 = off.
+config.ema_decay = 0.0
+# Stop after this many steps, on the schedule of the whole run; None = run to the end.
+config.max_steps = None
+# Seed of initial weights, order, flips and sampling.
+config.seed = 2048
+
+# ---- Precision and speed --------------------------------------------------------------------------------------------
+
+# "fp32", "bf16" or "fp16" in the body of the backbone (last layers and head: always fp32); None = as fp16 says.
+config.precision = None
+# arcface_torch's switch: True = "fp16". Command line wins over file, for either key.
+config.fp16 = False
+# Fuse the backbone with torch.compile: minutes at the start, faster steps.
+config.compile = False
+# Keep images in NHWC memory order, which convolutions prefer.
+config.channels_last = True
+
+# ---- Where it runs --------------------------------------------------------------------------------------------------
+
+# "auto" (CUDA when there is one), "cpu", "cuda" or "cuda:N".
+config.device = "auto"
+# CPU threads per rank; 0 = the cores of the machine shared among its ranks.
+config.threads = 0
+# Seconds that a rank waits for the others in a collective before the run ends with an error.
+config.collective_timeout_s = 600.0
+
+# ---- Verification, logging and files --------------------------------------------------------------------------------
+
+# Names of the .bin sets to verify on, without ".bin"; "synthetic" is made on the fly; [] = none.
+config.val_targets = []
+# Folder of the .bin sets; None = rec.
+config.val_dir = None
+# Images per rank in one forward pass of verification.
+config.val_batch_size = 64
+# Steps between two verifications; the last step always has one.
+config.verbose = 2000
+# Steps between two lines of the log.
+config.frequent = 10
+# Folder of the run; None = work_dirs/<name of the config file>.
+config.output = None
+# Write TensorBoard files into the run's folder.
+config.using_tensorboard = True
+# Export model.onnx at the end and check it against PyTorch.
+config.export_onnx = True
+# Continue from the run's last checkpoint. Not available in this version.
+config.resume = False
+# (theirs) Save optimizer and class centres of every rank.
+config.save_all_states = False
+# Free text stored with the run; None = nothing.
+config.notes = None
+
+# ---- Weights & Biases (the `wandb` extra) ---------------------------------------------------------------------------
+
+# Log to wandb as well, from the main rank.
+config.using_wandb = False
+# API key, never printed or stored; None = the one of `wandb login` or WANDB_API_KEY, which is the better place for it.
+config.wandb_key = None
+# Team or user, None = your default; and project.
+config.wandb_entity = None
+config.wandb_project = "arcscale"
+# Appended to the run's name; None = nothing.
+config.suffix_run_name = None
+# (theirs) Log from every rank; here the main rank logs for all.
+config.wandb_log_all = True
+# (theirs) Upload checkpoints.
+config.save_artifacts = False
+# (theirs) Continue an interrupted wandb run.
+config.wandb_resume = False
+
+# ---- Trying it out --------------------------------------------------------------------------------------------------
+
+# Shrink the experiment to seconds on a CPU: the smallest network of its family, a few synthetic identities, four steps.
+config.tiny = False

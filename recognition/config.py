@@ -1,0 +1,203 @@
+"""One frozen, typed, validated TrainConfig out of configs/base.py, a config file and `key=value` arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from recognition.config_rules import broken_rules
+from recognition.config_source import CONFIGS_DIR, ConfigError, find_config, read_config_file, read_overrides
+from recognition.config_tiny import shrink
+from recognition.config_types import masked, typed_values
+
+__all__ = ["ConfigError", "TrainConfig", "config_json", "describe_config", "load_config"]
+
+LOG = logging.getLogger("arcscale")
+BASE = CONFIGS_DIR / "base.py"
+
+# Accepted because arcface_torch's files have them; whoever sets one learns that nothing comes of it.
+NO_EFFECT_YET = {
+    "save_all_states": "this version writes the model, not optimizer and class centres",
+    "dali_aug": "images are flipped only",
+    "save_artifacts": "nothing is uploaded to wandb but numbers",
+    "wandb_resume": "every run is a new one in wandb",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class TrainConfig:
+    """Everything a training run depends on; configs/base.py says what each field means, its unit and its default.
+
+    ConfigError when the values contradict each other; secrets do not show in `repr`.
+    """
+
+    rec: str | None
+    num_classes: int | None
+    num_image: int | None
+    image_size: int
+    flip: bool
+    dali: bool
+    dali_aug: bool
+    num_workers: int
+    prefetch_batches: int
+    data_timeout_s: float
+
+    network: str
+    embedding_size: int
+    dropout: float
+    gradient_checkpointing: bool
+
+    margin_list: tuple[float, float, float]
+    scale: float
+    margin_gradient: str
+    sample_rate: float
+    interclass_filtering_threshold: float
+
+    batch_size: int
+    gradient_acc: int
+    optimizer: str
+    lr: float
+    momentum: float
+    weight_decay: float
+    decay_norms: bool
+    num_epoch: float
+    warmup_epoch: float
+    schedule: str
+    max_grad_norm: float
+    ema_decay: float
+    max_steps: int | None
+    seed: int
+
+    precision: str | None
+    fp16: bool
+    compile: bool
+    channels_last: bool
+
+    device: str
+    threads: int
+    collective_timeout_s: float
+
+    val_targets: tuple[str, ...]
+    val_dir: str | None
+    val_batch_size: int
+    verbose: int
+    frequent: int
+    output: str | None
+    using_tensorboard: bool
+    export_onnx: bool
+    resume: bool
+    save_all_states: bool
+    notes: str | None
+
+    using_wandb: bool
+    wandb_key: str | None
+    wandb_entity: str | None
+    wandb_project: str
+    suffix_run_name: str | None
+    wandb_log_all: bool
+    save_artifacts: bool
+    wandb_resume: bool
+
+    tiny: bool
+
+    def __post_init__(self) -> None:
+        for key, problem in broken_rules(self):
+            raise ConfigError(problem, key=key)
+
+    def __repr__(self) -> str:
+        return f"TrainConfig({', '.join(f'{key}={value!r}' for key, value in _shown(self).items())})"
+
+    @property
+    def precision_used(self) -> str:
+        """`fp32`, `bf16` or `fp16`: what the body of the backbone computes in."""
+        return self.precision or ("fp16" if self.fp16 else "fp32")
+
+    @property
+    def output_dir(self) -> Path:
+        """Folder of the run."""
+        return Path(self.output or "work_dirs/unnamed")
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """The config in the file `path`, on top of configs/base.py and below `key=value` arguments.
+
+    Runs the file: configs are code. ConfigError (one line: where, key, what to do) for an unknown key, a wrong type or
+    values that contradict each other.
+    """
+    path = find_config(path)
+    types = get_type_hints(TrainConfig)
+    commands = typed_values(read_overrides(overrides), types, "command line")
+    from_file = typed_values(read_config_file(path), types, str(path))
+    values = _overlaid(_overlaid(base_values(), from_file), commands)
+    values["output"] = values["output"] or f"work_dirs/{path.stem}"
+    if values["tiny"]:
+        values = _overlaid(shrink(values), commands)
+    given_by = dict.fromkeys(from_file, str(path)) | dict.fromkeys(commands, "command line")
+    for key, consequence in NO_EFFECT_YET.items():
+        if values[key]:
+            LOG.warning("%s: %s=%s has no effect yet: %s", given_by[key], key, values[key], consequence)
+    try:
+        return TrainConfig(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{given_by.get(error.key, path)}: {error}", key=error.key) from None
+
+
+def base_values() -> dict[str, Any]:
+    """The defaults of configs/base.py in the types of TrainConfig."""
+    return dict(_base_values())
+
+
+def config_json(cfg: TrainConfig) -> str:
+    """The config as JSON, secrets masked."""
+    return json.dumps(_shown(cfg), indent=2) + "\n"
+
+
+def describe_config(cfg: TrainConfig) -> str:
+    """The config for a reader: a line for each value that differs from configs/base.py, the rest run together below."""
+    shown, base = _shown(cfg), base_values()
+    changed = [key for key in shown if getattr(cfg, key) != base[key]]
+    width = max(map(len, changed), default=0)
+    lines = [f"  {key:<{width}}  {_text(shown[key])}" + f"  (default {_text(base[key])})" for key in changed]
+    rest = ", ".join(f"{key}={_text(value)}" for key, value in shown.items() if key not in changed)
+    defaults = textwrap.fill(rest, 116, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(["config, where it differs from configs/base.py:", *lines, "as in configs/base.py:", defaults])
+
+
+@cache
+def _base_values() -> dict[str, Any]:
+    return typed_values(read_config_file(BASE), get_type_hints(TrainConfig), str(BASE))
+
+
+def _overlaid(below: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """`layer` on top of `below`, with arcface_torch's ways to say "none" undone.
+
+    `precision` and `fp16` are two spellings of one choice: a layer that has only one of them overrules both below it.
+    """
+    values = {**below, **layer}
+    if layer.get("precision") is not None and "fp16" not in layer:
+        values["fp16"] = layer["precision"] == "fp16"
+    elif "fp16" in layer and "precision" not in layer and (layer["fp16"] or below["precision"] == "fp16"):
+        values["precision"] = None
+    if values["warmup_epoch"] == -1:
+        values["warmup_epoch"] = 0.0
+    if values["wandb_key"] is not None and not values["wandb_key"].strip("X"):
+        values["wandb_key"] = None
+    return values
+
+
+def _shown(cfg: TrainConfig) -> dict[str, Any]:
+    """The fields by name, secrets masked."""
+    return {field.name: masked(field.name, getattr(cfg, field.name)) for field in dataclasses.fields(cfg)}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(_text(item) for item in value)})"
+    return f"{value:g}" if isinstance(value, float) else str(value)

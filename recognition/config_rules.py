@@ -1,0 +1,117 @@
+"""What a config must satisfy beyond types: ranges, choices, and pairs of values that contradict each other."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from recognition.backbones import backbone_names
+
+if TYPE_CHECKING:
+    from recognition.config import TrainConfig
+
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "optimizer": ("sgd", "adamw"),
+    "schedule": ("polynomial", "cosine"),
+    "margin_gradient": ("exact", "straight_through"),
+    "precision": (None, "fp32", "bf16", "fp16"),
+}
+
+Rule = tuple[Callable[[Any], bool], str]
+AT_LEAST_1: Rule = (lambda v: v >= 1, "must be at least 1")
+AT_LEAST_0: Rule = (lambda v: v >= 0, "must not be negative")
+ABOVE_0: Rule = (lambda v: v > 0, "must be above 0")
+BELOW_1: Rule = (lambda v: 0 <= v < 1, "must lie in [0, 1)")
+
+# Values of None are left out: where None is allowed it means "decided later".
+RANGES: dict[str, Rule] = {
+    "num_classes": (lambda v: v >= 2, "must be at least 2; leave it out to take it from the data"),
+    "num_image": (lambda v: v >= 1, "must be at least 1; leave it out to take it from the data"),
+    "image_size": (lambda v: v >= 16, "must be at least 16 (pixels); published networks take 112"),
+    "num_workers": AT_LEAST_1,
+    "prefetch_batches": AT_LEAST_1,
+    "data_timeout_s": ABOVE_0,
+    "embedding_size": AT_LEAST_1,
+    "dropout": BELOW_1,
+    "scale": ABOVE_0,
+    "sample_rate": (lambda v: 0 < v <= 1, "must lie in (0, 1]; 1 computes with every class centre"),
+    "interclass_filtering_threshold": (lambda v: 0 <= v <= 1, "must lie in [0, 1]; 0 turns the filter off"),
+    "batch_size": AT_LEAST_1,
+    "gradient_acc": AT_LEAST_1,
+    "lr": ABOVE_0,
+    "momentum": BELOW_1,
+    "weight_decay": AT_LEAST_0,
+    "num_epoch": ABOVE_0,
+    "warmup_epoch": (lambda v: v >= 0, "must not be negative; 0 means no warm-up"),
+    "max_grad_norm": (lambda v: v >= 0, "must not be negative; 0 turns clipping off"),
+    "ema_decay": BELOW_1,
+    "max_steps": (lambda v: v >= 1, "must be at least 1; leave it out to run to the end"),
+    "seed": AT_LEAST_0,
+    "threads": (lambda v: v >= 0, "must not be negative; 0 shares the machine's cores"),
+    "collective_timeout_s": ABOVE_0,
+    "val_batch_size": AT_LEAST_1,
+    "verbose": AT_LEAST_1,
+    "frequent": AT_LEAST_1,
+}
+
+
+def broken_rules(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
+    """Every rule that `cfg` breaks, as the key at fault and a sentence that names the fix."""
+    for key, choices in CHOICES.items():
+        yield from _unknown_choice(key, getattr(cfg, key), choices)
+    yield from _unknown_choice("network", cfg.network, backbone_names())
+    for key, (holds, sentence) in RANGES.items():
+        value = getattr(cfg, key)
+        if value is not None and not holds(value):
+            yield key, f"{key}={value} {sentence}"
+    yield from _contradictions(cfg)
+    yield from _unusable(cfg)
+
+
+def _unknown_choice(key: str, value: str | None, choices: Sequence[str | None]) -> Iterator[tuple[str, str]]:
+    if value not in choices:
+        names = [choice for choice in choices if choice is not None]
+        nearest = difflib.get_close_matches(value, names, n=1, cutoff=0.0)[0]
+        yield key, f"{key}={value!r} is not known; did you mean {nearest!r}? Choices: {', '.join(map(str, choices))}"
+
+
+def _contradictions(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
+    if cfg.warmup_epoch > cfg.num_epoch:
+        yield (
+            "warmup_epoch",
+            f"warmup_epoch={cfg.warmup_epoch:g} is longer than num_epoch={cfg.num_epoch:g}; lower warmup_epoch",
+        )
+    if cfg.precision is not None and cfg.fp16 != (cfg.precision == "fp16"):
+        yield (
+            "precision",
+            f"precision={cfg.precision!r} contradicts fp16={cfg.fp16}; keep one of the two, precision says it all",
+        )
+    if cfg.dali_aug and not cfg.dali:
+        yield "dali_aug", "dali_aug=True augments inside DALI, but dali=False; set dali=True or dali_aug=False"
+    if cfg.rec == "synthetic" and cfg.num_classes is None:
+        yield (
+            "num_classes",
+            "rec='synthetic' has as many identities as you ask for; set num_classes, e.g. num_classes=1000",
+        )
+    if cfg.rec == "synthetic" and cfg.num_image is None:
+        yield "num_image", "rec='synthetic' has as many images as you ask for; set num_image, e.g. num_image=100000"
+
+
+def _unusable(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
+    if not cfg.rec:
+        yield (
+            "rec",
+            "rec is not set; name the training set: a folder with train.rec, image folders, a .lst file or synthetic",
+        )
+    if cfg.resume:
+        yield "resume", "resume=True comes with checkpoints, which this version does not write; set resume=False"
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", cfg.device):
+        yield "device", f"device={cfg.device!r} is not known; use auto, cpu, cuda or cuda:N"
+    for target in cfg.val_targets:
+        if target.endswith(".bin") or "/" in target:
+            yield (
+                "val_targets",
+                f"val_targets holds {target!r}; give the set's name without folder and .bin, and its folder as val_dir",
+            )
