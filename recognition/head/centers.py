@@ -10,7 +10,7 @@ INITIAL_STD = 0.01
 # One Philox counter step yields four 64-bit words; a word makes two normal numbers.
 _WORDS_A_COUNTER = 4
 _NORMALS_A_WORD = 2
-_BLOCK_WORDS = 1 << 20
+_BLOCK_WORDS = 1 << 16
 _PURPOSE = 0xCE17E25
 
 
