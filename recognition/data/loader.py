@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +59,7 @@ class Loader:
         return self.num_steps
 
     def __iter__(self) -> Iterator[Batch]:
-        jobs = (self._job(step) for step in range(self.start_step, self.start_step + self.num_steps))
-        ready = prefetched(jobs, num_workers=self.num_workers, prefetch=self.prefetch, timeout_s=self.timeout_s)
+        ready = self._ready()
         try:
             for (images_BHWC, labels_B, ids_B, epochs_B), wait_s in ready:
                 yield Batch(images_BHWC, labels_B, ids_B, epochs_B, wait_s)
@@ -72,6 +71,11 @@ class Loader:
         runtime, num_samples = self.runtime, len(self.source)
         positions = batch_positions(step, batch_size=self.batch_size, rank=runtime.rank, world=runtime.world)
         return sample_ids(positions, num_samples=num_samples, seed=self.seed), positions // num_samples
+
+    def _ready(self) -> Generator[tuple[tuple, float], None, None]:
+        """Results of `_job` in the order of steps, filled ahead by threads, each with the seconds waited for it."""
+        jobs = (self._job(step) for step in range(self.start_step, self.start_step + self.num_steps))
+        return prefetched(jobs, num_workers=self.num_workers, prefetch=self.prefetch, timeout_s=self.timeout_s)
 
     def _job(self, step: int) -> Job:
         ids, epochs = self.samples_of(step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -94,7 +94,7 @@ class _Share:
 
 def prefetched(
     jobs: Iterable[Job[Result]], *, num_workers: int, prefetch: int, timeout_s: float
-) -> Iterator[tuple[Result, float]]:
+) -> Generator[tuple[Result, float], None, None]:
     """Results of `jobs` in order, each with the seconds that the consumer waited for it.
 
     Up to `prefetch` jobs are in flight on `num_workers` threads (0: filled in the consumer, nothing ahead). The first
@@ -126,7 +126,7 @@ def prefetched(
         threads.close()
 
 
-def _filled_here(jobs: Iterable[Job[Result]]) -> Iterator[tuple[Result, float]]:
+def _filled_here(jobs: Iterable[Job[Result]]) -> Generator[tuple[Result, float], None, None]:
     for job in jobs:
         started = time.perf_counter()
         _Share(job, 0, job.slots, threading.Event())()

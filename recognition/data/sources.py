@@ -110,7 +110,7 @@ class FolderSource(FileSource):
             paths += images
             counts.append(len(images))
         if not paths:
-            raise InputError(f"{root}: holds neither train.rec nor a folder of images per identity; check rec")
+            raise InputError(f"{root}: holds neither train.rec nor one folder of images per identity; check rec")
         super().__init__(paths, np.repeat(np.arange(len(counts)), counts), num_classes=len(counts))
 
 
@@ -187,7 +187,7 @@ def open_source(
         raise InputError(f"{rec}: holds no image records; pack the set again, or check that rec names the right folder")
     if source.num_classes is None and not num_classes:
         raise InputError(
-            f"{rec}: neither a `property` file nor identity records say how many identities there are; set num_classes, "
+            f"{rec}: neither `property` nor identity records say how many identities there are; set num_classes, "
             f"or write `property` beside train.rec: NUM_CLASSES,{image_size},{image_size}"
         )
     if num_classes and source.num_classes is not None and source.num_classes > num_classes:

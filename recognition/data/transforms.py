@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from recognition.data.order import keyed, mix64
+from recognition.permutation import permutation_keys, permute
 
 CHANNEL_ORDER = "RGB"
 MEAN = 127.5
 STD = 127.5
-FLIP = 2
+FLIP_KEY = int.from_bytes(b"flip", "big")
 
 
 def flip_mask(ids_B: torch.Tensor, epochs_B: torch.Tensor, seed: int) -> torch.Tensor:
     """Which samples to mirror (bool[B], on the CPU): a fair coin per (seed, epoch, sample), whoever reads it."""
     ids, epochs = ids_B.cpu().numpy(), epochs_B.cpu().numpy()
-    bits = mix64(keyed(seed, epochs, purpose=FLIP) + keyed(seed, ids, purpose=FLIP + 1))
-    return torch.from_numpy(bits >> 63 == 1)
+    flip = np.empty(ids.shape, bool)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        # A keyed permutation of a huge range is a hash: the upper half of the images says "flip".
+        flip[here] = permute(ids[here], 1 << 62, permutation_keys(seed, epoch, FLIP_KEY)) >= 1 << 61
+    return torch.from_numpy(flip)
 
 
 def to_input(images_BHWC: torch.Tensor, flip_B: torch.Tensor | None = None) -> torch.Tensor:

@@ -1,0 +1,161 @@
+"""The loader on NVIDIA DALI: our order and our sources, DALI's decoder (on the GPU where there is one).
+
+DALI's own record reader decodes whatever the index names, header and identity records included, and the first of these
+ends its pipeline for good. Here it is handed the bytes of images only, one batch at a time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from recognition.data.decode import check_header, decode_into
+from recognition.data.loader import Batch, Loader
+from recognition.data.prefetch import Job
+from recognition.data.sources import Source
+from recognition.errors import InputError
+
+DEPTH = 2
+
+
+class DaliLoader(Loader):
+    """As Loader, with the same batches; on CUDA the images are decoded to the device and stay there.
+
+    JPEG pixels equal Loader's bit for bit on the CPU; the GPU's decoder rounds differently. Damage that only shows when
+    the image is decoded ends the loader with an InputError that names it, as in Loader, after DALI's own lines.
+    """
+
+    def __init__(self, source: Source, **options: Any) -> None:
+        super().__init__(source, **options)
+        try:
+            import nvidia.dali  # noqa: F401
+        except ImportError as error:
+            raise InputError(f"dali=True, but {error}; pip install arcscale[dali], or set dali=False") from error
+
+    def __iter__(self) -> Iterator[Batch]:
+        ready, flying = self._ready(), deque()
+        try:
+            started = time.perf_counter()
+            if (first := next(ready, None)) is None:
+                return
+            jobs = itertools.chain([first], ready)
+
+            def next_payloads() -> list[np.ndarray]:
+                flying.append(next(jobs)[0])  # StopIteration tells DALI that this was the last
+                return flying[-1][0]
+
+            decoder = self._decoder(next_payloads, encoded=first[0][0][0].ndim == 1)
+            decoder.advance()
+            while flying:
+                try:
+                    images_BHWC = decoder.take()
+                except RuntimeError as error:
+                    self._blame(flying, error)
+                    raise
+                _, labels_B, ids_B, epochs_B = flying.popleft()
+                yield Batch(images_BHWC, labels_B, ids_B, epochs_B, time.perf_counter() - started)
+                started = time.perf_counter()
+                decoder.advance()
+        finally:
+            ready.close()
+
+    def _decoder(self, next_payloads: Callable[[], list[np.ndarray]], *, encoded: bool) -> _Decoder:
+        size = (self.batch_size, self.image_size, self.image_size, 3)
+        threads = max(1, self.num_workers)
+        return _Decoder(next_payloads, size, encoded=encoded, num_threads=threads, device=self.runtime.device)
+
+    def _job(self, step: int) -> Job:
+        ids, epochs = self.samples_of(step)
+        payloads, labels = [None] * self.batch_size, np.empty(self.batch_size, np.int64)
+
+        def describe(slot: int) -> str:
+            return self.source.describe(int(ids[slot]))
+
+        def fill(slot: int) -> None:
+            sample = self.source.read(int(ids[slot]))
+            check_header(sample.payload, self.image_size, self.image_size, lambda: describe(slot))
+            pixels = isinstance(sample.payload, np.ndarray)
+            payloads[slot] = sample.payload if pixels else np.frombuffer(sample.payload, np.uint8)
+            labels[slot] = sample.label
+
+        result = (payloads, torch.from_numpy(labels), torch.from_numpy(ids), torch.from_numpy(epochs))
+        return Job(result, self.batch_size, fill, describe)
+
+    def _blame(self, flying: deque[tuple], error: RuntimeError) -> None:
+        """Decode what DALI had in hand once more, to raise an InputError that names the image it stopped at."""
+        scratch = np.empty((self.image_size, self.image_size, 3), np.uint8)
+        for payloads, _, ids_B, _ in flying:
+            for payload, index in zip(payloads, ids_B.tolist()):
+                payload = payload.data if payload.ndim == 1 else payload
+                try:
+                    decode_into(scratch, payload, partial(self.source.describe, index))
+                except InputError as named:
+                    raise named from error
+
+
+class _Decoder:
+    """A DALI pipeline from batches of encoded images (or of pixels, when not `encoded`) to uint8 tensors."""
+
+    def __init__(
+        self,
+        next_payloads: Callable[[], list[np.ndarray]],
+        size_BHWC: tuple[int, int, int, int],
+        *,
+        encoded: bool,
+        num_threads: int,
+        device: torch.device,
+    ) -> None:
+        from nvidia.dali import Pipeline, fn, types
+        from nvidia.dali.plugin.pytorch import feed_ndarray
+
+        self.size_BHWC, self.device, self.copy = size_BHWC, device, feed_ndarray
+        on_gpu = device.type == "cuda"
+        self.stream = torch.cuda.Stream(device) if on_gpu else None
+        self.pipeline = Pipeline(
+            batch_size=size_BHWC[0],
+            num_threads=num_threads,
+            device_id=(device.index or 0) if on_gpu else None,
+            prefetch_queue_depth=DEPTH,
+        )
+        with self.pipeline:
+            images = fn.external_source(source=next_payloads, dtype=types.UINT8, ndim=1 if encoded else 3)
+            if encoded:
+                images = fn.decoders.image(
+                    images,
+                    device="mixed" if on_gpu else "cpu",
+                    output_type=types.RGB,
+                    # Makes the GPU upsample chroma as libjpeg does on the CPU.
+                    jpeg_fancy_upsampling=True,
+                    # Loader does not turn images by their EXIF tag either.
+                    adjust_orientation=False,
+                )
+            elif on_gpu:
+                images = images.gpu()
+            self.pipeline.set_outputs(images)
+        self.pipeline.build()
+
+    def advance(self) -> None:
+        """Start work on one batch more, if there is one (at first, on DEPTH); raises what reading it raised."""
+        self.pipeline.schedule_run()
+
+    def take(self) -> torch.Tensor:
+        """The oldest batch, uint8 (B, H, W, 3), on the device; RuntimeError when an image cannot be decoded."""
+        images = self.pipeline.share_outputs()[0].as_tensor()
+        if self.stream is None:
+            images_BHWC = self.copy(images, torch.empty(self.size_BHWC, dtype=torch.uint8))
+        else:
+            # A stream of its own: waiting for the copy must not mean waiting for training steps queued before it.
+            with torch.cuda.stream(self.stream):
+                images_BHWC = torch.empty(self.size_BHWC, dtype=torch.uint8, device=self.device)
+                self.copy(images, images_BHWC, cuda_stream=self.stream)
+            self.stream.synchronize()
+            images_BHWC.record_stream(torch.cuda.current_stream(self.device))
+        self.pipeline.release_outputs()
+        return images_BHWC

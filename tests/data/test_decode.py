@@ -1,0 +1,109 @@
+"""Decoding against Pillow, and refusal of everything that is not an image of the right size."""
+
+import io
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recognition.data.decode import check_header, decode_into
+from recognition.data.synthetic import TRAINING, FaceRenderer
+from recognition.errors import InputError
+
+FACE = FaceRenderer(112).draw(0, TRAINING, 0, 0)
+
+
+def encoded(kind="JPEG", pixels=FACE, mode="RGB", **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+def decoded(payload, size=112):
+    out = np.full((size, size, 3), 77, np.uint8)
+    decode_into(out, payload, lambda: "train.rec key 17")
+    return out
+
+
+def with_size(jpeg, height, width):
+    """The same JPEG, announcing another size in its frame header (ITU T.81, B.2.2)."""
+    at = jpeg.index(b"\xff\xc0")
+    return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("wrap", [bytes, memoryview])
+def test_jpeg_pixels_equal_pillows(subsampling, wrap):
+    jpeg = encoded(quality=90, subsampling=subsampling)
+    np.testing.assert_array_equal(decoded(wrap(jpeg)), np.asarray(Image.open(io.BytesIO(jpeg))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("PNG", "L"), ("PNG", "P"), ("BMP", "RGB"), ("PPM", "L")],
+)
+def test_other_kinds_become_rgb_as_pillow_has_it(kind, mode):
+    payload = encoded(kind, mode=mode)
+    np.testing.assert_array_equal(decoded(payload), np.asarray(Image.open(io.BytesIO(payload)).convert("RGB")))
+
+
+def test_pixels_are_copied():
+    np.testing.assert_array_equal(decoded(FACE), FACE)
+    assert not np.shares_memory(decoded(FACE), FACE)
+
+
+@pytest.mark.parametrize(
+    "check", [decoded, lambda payload: check_header(payload, 112, 112, lambda: "train.rec key 17")]
+)
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (encoded(pixels=FACE[:100, :90].copy()), "90x100 pixels, the run expects 112x112"),
+        (encoded("PNG", pixels=FACE[:100, :90].copy()), "90x100 pixels"),
+        (FACE[:100, :90], "90x100 pixels"),
+        (FACE[..., 0], "uint8"),
+        (FACE.astype(np.float32), "float32"),
+        (b"", "0 bytes"),
+        (b"not an image at all", "unknown format"),
+        (encoded()[:100], "not a readable JPEG"),
+    ],
+)
+def test_unusable_images_are_named(check, payload, words):
+    with pytest.raises(InputError, match="^train.rec key 17: ") as caught:
+        check(payload)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+def test_images_cut_short_are_refused(kind):
+    with pytest.raises(InputError, match="^train.rec key 17: not a readable"):
+        decoded(encoded(kind)[:-900])
+
+
+def test_damaged_jpeg_is_refused():
+    jpeg = bytearray(encoded(quality=95))
+    jpeg[-2000:-1900] = b"\xff\xd9" * 50
+    with pytest.raises(InputError, match="not a readable JPEG"):
+        decoded(bytes(jpeg))
+
+
+@pytest.mark.parametrize("check", [decoded, lambda payload: check_header(payload, 112, 112, lambda: "here")])
+def test_image_bombs_are_refused_by_their_header(check):
+    jpeg = with_size(encoded(), 65_500, 65_500)
+    png = encoded("PNG")
+    header = b"IHDR" + struct.pack(">II", 65_500, 65_500) + png[24:29]
+    png = png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+    for bomb in (jpeg, png):
+        started = time.perf_counter()
+        with pytest.raises(InputError, match="65500x65500|exceeds limit"):
+            check(bomb)
+        # 65,500^2 pixels would be 12 GB and many seconds.
+        assert time.perf_counter() - started < 0.5
+
+
+def test_formats_that_run_programs_are_refused():
+    with pytest.raises(InputError, match="unknown format"):
+        decoded(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n%%EndComments\nshowpage\n")
