@@ -65,18 +65,14 @@ def load_backbone(path: str | PathLike, network: str | None = None) -> tuple[nn.
     _require_same_tensors(module.state_dict(), state, network=network, path=path)
     # assign: the tensors just read become the parameters, so nothing is drawn at random first and nothing is copied.
     module.load_state_dict(state, assign=True)
-    meta = {
-        "channel_order": CHANNEL_ORDER,
-        "mean": MEAN,
-        "std": STD,
-        **stored,
+    known = {
         "network": network,
+        "params": sum(parameter.numel() for parameter in module.parameters()),
         "embedding_size": embedding_size,
         "image_size": image_size,
-        "params": sum(parameter.numel() for parameter in module.parameters()),
-        "sha256": weights_sha256(state),
-        "file": str(path),
     }
+    described = {"channel_order": CHANNEL_ORDER, "mean": MEAN, "std": STD, **stored}
+    meta = known | described | known | {"sha256": weights_sha256(state), "file": str(path)}
     return module.eval().requires_grad_(False), meta
 
 

@@ -1,0 +1,125 @@
+"""The charts of a report as SVG text: ROC, score histogram, loss curve. Plain figures, no global plotting state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from recognition.verification.protocol import VerificationResult
+
+GENUINE, IMPOSTOR, INK, FAINT = "#14746f", "#c2543d", "#26323f", "#8794a3"
+SIZE_INCHES = (5.0, 3.4)  # shown at 360 px on a phone, a 10 pt letter is still 10 px high
+MAX_POINTS = 1000
+STYLE = {
+    "font.size": 10,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e9ed",
+    "legend.frameon": False,
+    "svg.fonttype": "path",  # a viewer without the font sees the same chart
+    "svg.hashsalt": "arcscale",  # the same numbers give the same file
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib
+}
+
+
+def thinned(length: int, most: int = MAX_POINTS) -> np.ndarray:
+    """Indices of at most `most` of `length` points, evenly spread, both ends kept."""
+    return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))
+
+
+def roc_svg(result: VerificationResult) -> str:
+    """True accept rate over the false accept rate (log axis), with the figures of the table marked."""
+    lowest = 1 / result.num_impostor
+    far, tar = result.roc_far, result.roc_tar
+    # One point per false accept rate: the best true accept rate that it allows.
+    last = np.flatnonzero(np.diff(far, append=2) > 0)
+    far, tar = np.maximum(far[last], lowest / 2), tar[last]
+    keep = np.unique(np.r_[np.arange(min(len(far), 200)), thinned(len(far))])
+
+    def draw(axes: Axes) -> None:
+        axes.step(far[keep], tar[keep], where="post", color=GENUINE, lw=2)
+        marks = [(rate, value) for rate, value in result.tar_at_far.items() if value is not None]
+        for rate, value in marks:
+            axes.plot([rate], [value], "o", color=GENUINE, ms=5)
+            axes.annotate(f"{value:.1%}", (rate, value), (5, -13), textcoords="offset points", fontsize=9)
+        axes.plot([result.eer], [1 - result.eer], "D", color=IMPOSTOR, ms=5, label=f"equal error rate {result.eer:.2%}")
+        axes.set_xscale("log")
+        axes.set_xlim(lowest / 2, 1.1)
+        axes.set_ylim(max(0, np.floor(10 * tar.min() - 1) / 10), 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_xlabel("false accept rate")
+        axes.set_ylabel("true accept rate")
+        axes.legend(loc="lower right")
+
+    return _svg(draw)
+
+
+def histogram_svg(result: VerificationResult) -> str:
+    """How alike the two pictures of a pair are, genuine and impostor pairs apart, with the threshold."""
+    edges, genuine, impostor = score_histogram(result)
+
+    def draw(axes: Axes) -> None:
+        for counts, colour, label in ((impostor, IMPOSTOR, "different people"), (genuine, GENUINE, "same person")):
+            axes.stairs(counts / max(counts.sum(), 1), edges, fill=True, color=colour, alpha=0.45)
+            axes.stairs(counts / max(counts.sum(), 1), edges, color=colour, lw=1.5, label=label)
+        axes.axvline(cosine(result.threshold), ymax=0.84, color=INK, ls="--", lw=1.2, label="threshold")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
+        axes.set_xlabel("cosine similarity")
+        axes.set_ylabel("share of pairs")
+        axes.legend(loc="upper left", ncols=3, columnspacing=1, handlelength=1.2)
+
+    return _svg(draw)
+
+
+def loss_svg(steps: Sequence[float], losses: Sequence[float], rates: Sequence[float]) -> str:
+    """Loss (left) and learning rate (right) over the steps of a run."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot(steps, losses, color=GENUINE, lw=1.6)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss", color=GENUINE)
+        right = axes.twinx()
+        right.plot(steps, rates, color=FAINT, lw=1.2, ls="--")
+        right.set_ylabel("learning rate", color=FAINT)
+        right.grid(False)
+        right.spines["right"].set_visible(True)
+        axes.set_ylim(bottom=0)
+        right.set_ylim(bottom=0)
+
+    return _svg(draw)
+
+
+def score_histogram(result: VerificationResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Edges of 40 bins over the cosine similarities that occur, and the genuine and impostor pairs in each."""
+    cosines_P = cosine(result.distances_P)
+    edges = np.linspace(min(cosines_P.min(), 0), max(cosines_P.max(), 0.1), 41)
+    genuine, _ = np.histogram(cosines_P[result.issame_P], edges)
+    impostor, _ = np.histogram(cosines_P[~result.issame_P], edges)
+    return edges, genuine, impostor
+
+
+def cosine(distance: np.ndarray | float) -> np.ndarray | float:
+    """Cosine of two unit vectors from their squared distance: |a - b|^2 = 2 - 2 cos."""
+    return 1 - distance / 2
+
+
+def _svg(draw: Callable[[Axes], None]) -> str:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+        draw(figure.add_subplot())
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
