@@ -26,7 +26,7 @@ config.flip = True
 config.dali = False
 # (theirs) Resize, blur, colour and grey augmentation inside DALI.
 config.dali_aug = False
-# Decode threads per rank.
+# Decode threads per rank; 0 = decode in the training loop.
 config.num_workers = 2
 # Batches that each rank keeps decoded in advance.
 config.prefetch_batches = 4

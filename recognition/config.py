@@ -31,7 +31,7 @@ NO_EFFECT_YET = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """Everything a training run depends on; configs/base.py says what each field means, its unit and its default.
 

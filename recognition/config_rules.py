@@ -30,7 +30,7 @@ RANGES: dict[str, Rule] = {
     "num_classes": (lambda v: v >= 2, "must be at least 2; leave it out to take it from the data"),
     "num_image": (lambda v: v >= 1, "must be at least 1; leave it out to take it from the data"),
     "image_size": (lambda v: v >= 16, "must be at least 16 (pixels); published networks take 112"),
-    "num_workers": AT_LEAST_1,
+    "num_workers": AT_LEAST_0,
     "prefetch_batches": AT_LEAST_1,
     "data_timeout_s": ABOVE_0,
     "embedding_size": AT_LEAST_1,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,6 +41,7 @@ def test_values_come_from_base_file_and_command_line(tmp_path):
     path = config_file(tmp_path, "config.lr = 0.3", "config.momentum = 0.8")
     cfg = load_config(path, ["lr=0.2", "seed=1", "seed=2"])
     assert (cfg.lr, cfg.momentum, cfg.weight_decay, cfg.seed) == (0.2, 0.8, 5e-4, 2)
+    base_values()["lr"] = 5.0
     assert base_values()["lr"] == 0.1
 
 
@@ -210,6 +214,7 @@ BROKEN = {
     "val_targets=/data/lfw": "val_dir",
     "interclass_filtering_threshold=-0.1": "[0, 1]",
     "seed=-1": "negative",
+    "num_workers=-1": "negative",
     "verbose=0": "at least 1",
     "data_timeout_s=0": "above 0",
 }
@@ -306,12 +311,24 @@ def test_a_missing_file_names_the_nearest():
     assert "configs/ has ready-made ones" in complaint(Path("nowhere/q"))
 
 
-def test_the_suffix_and_the_working_directory_do_not_matter(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert load_config("configs/glint360k_r50").num_classes == 360_232
+def test_the_suffix_does_not_matter():
+    assert load_config(ROOT / "configs" / "glint360k_r50").num_classes == 360_232
+
+
+def test_a_configs_folder_in_the_working_directory_does_not_replace_ours(tmp_path):
     (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "base.py").write_text("raise SystemError('not the base')\n")
-    assert load_config("configs/glint360k_r50").momentum == 0.9
+    for name in ("__init__", "base", "datasets"):
+        (tmp_path / "configs" / f"{name}.py").write_text("raise SystemError('not ours')\n")
+    code = "from recognition.config import load_config; print(load_config('configs/glint360k_r50').num_classes)"
+    found = os.pathsep.join(["", str(ROOT)])
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": found},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == "360232\n", run.stderr
 
 
 def test_a_file_may_import_its_siblings_and_ours(tmp_path):
@@ -321,10 +338,12 @@ def test_a_file_may_import_its_siblings_and_ours(tmp_path):
         folder, "import shared_part", "from configs.shared_part import config as part", "from configs import datasets",
         "config.update(part)", "config.rec = datasets.MS1MV3.rec", "assert shared_part.config.lr == 0.7",
     )  # fmt: skip
-    before = {name for name in sys.modules if name.split(".")[0] == "configs"}, list(sys.path)
+    importlib.import_module("configs.datasets")
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "configs"}, list(sys.path)
     cfg = load_config(path)
     assert (cfg.lr, cfg.rec) == (0.7, "/train_tmp/ms1m-retinaface-t1")
-    assert ({name for name in sys.modules if name.split(".")[0] == "configs"}, sys.path) == before
+    after = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "configs"}
+    assert (after, sys.path) == before
     assert "shared_part" not in sys.modules
     assert not list(folder.rglob("*.pyc"))
 

@@ -57,6 +57,16 @@ def test_defaults_are_those_of_arcface_torch():
     assert {key: base_values()[key] for key in theirs} == theirs
 
 
+def test_faces_umd_is_the_example_of_the_source_document():
+    cfg = load("faces_umd_mbf")
+    assert (cfg.network, cfg.margin_list, cfg.embedding_size, cfg.sample_rate) == ("mbf", (1.0, 0.0, 0.4), 512, 1.0)
+    assert (cfg.fp16, cfg.momentum, cfg.weight_decay, cfg.batch_size, cfg.lr) == (True, 0.9, 1e-4, 128, 0.1)
+    assert (cfg.verbose, cfg.dali, cfg.num_classes, cfg.num_epoch, cfg.warmup_epoch) == (2000, False, 8277, 20, 0)
+    assert cfg.val_targets == ("lfw", "cfp_fp", "agedb_30")
+    # The document repeats the number of identities here; there are many more images, and the record file knows how many.
+    assert cfg.num_image is None
+
+
 def test_base_runs_as_soon_as_it_has_data():
     with pytest.raises(ConfigError, match="rec is not set"):
         load("base")
@@ -162,7 +172,14 @@ def test_every_experiment_has_a_tiny_twin(name):
     assert tiny.output_dir == Path("work_dirs") / f"tiny_{name}"
 
 
-def test_a_tiny_twin_keeps_bf16_and_obeys_the_command_line():
+def test_a_tiny_twin_keeps_bf16_and_drops_fp16(tmp_path):
+    for precision, kept in (("bf16", "bf16"), ("fp16", "fp32")):
+        path = tmp_path / "mine.py"
+        path.write_text(f"config = dict(rec='faces', precision={precision!r}, tiny=True)\n")
+        assert load_config(path).precision_used == kept
+
+
+def test_a_tiny_twin_obeys_the_command_line():
     tiny = load("glint360k_r50", "tiny=True", "precision=bf16", "max_steps=2", "output=here", "batch_size=3")
     assert (tiny.precision_used, tiny.max_steps, str(tiny.output_dir), tiny.batch_size) == ("bf16", 2, "here", 3)
 
