@@ -63,7 +63,7 @@ def test_faces_umd_is_the_example_of_the_source_document():
     assert (cfg.fp16, cfg.momentum, cfg.weight_decay, cfg.batch_size, cfg.lr) == (True, 0.9, 1e-4, 128, 0.1)
     assert (cfg.verbose, cfg.dali, cfg.num_classes, cfg.num_epoch, cfg.warmup_epoch) == (2000, False, 8277, 20, 0)
     assert cfg.val_targets == ("lfw", "cfp_fp", "agedb_30")
-    # The document repeats the number of identities here; there are many more images, and the record file knows how many.
+    # The document repeats the number of identities here; there are many more images, and the record file counts them.
     assert cfg.num_image is None
 
 
