@@ -19,6 +19,7 @@ from recognition.data.record_format import (
     Record,
     RecordError,
     pack_body,
+    read_body,
     read_record,
     record_error,
     split_body,
@@ -92,6 +93,17 @@ class RecordReader:
         """The record of `key`; RecordError when it is missing or damaged."""
         key = int(key)
         return read_record(self._view, self.offset(key), self.path, key)[0]
+
+    def span(self, key: int) -> tuple[int, int]:
+        """Byte range [start, stop) of the record of `key`, padding included; RecordError as `read`."""
+        key = int(key)
+        start = self.offset(key)
+        return start, read_body(self._view, start, self.path, key)[1]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the file."""
+        return len(self._view)
 
     @cached_property
     def has_header(self) -> bool:

@@ -1,0 +1,176 @@
+"""Folders and lists of images -> a RecordIO set in InsightFace's layout, and back.
+
+The layout: record 0 is the header, labels [N + 1, N + 1 + C]; records 1..N are the images, all of an identity together;
+records N + 1..N + C are the identities, labels [first image, one past the last image]. Beside `train.rec` and
+`train.idx` lie `property` (`C,height,width`) and, our own addition, `identities.txt` with the name of each identity.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from recognition.data.decode import is_jpeg
+from recognition.data.encode import map_in_order, to_jpeg
+from recognition.data.record_format import EXACT_LABELS
+from recognition.data.recordio import RecordReader, RecordWriter
+from recognition.data.sources import FileSource, FolderSource, ListSource
+from recognition.errors import InputError
+
+NAMES = "identities.txt"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed or unpacked: where it is and how much."""
+
+    path: Path
+    num_images: int
+    num_classes: int
+
+
+def pack_folder(
+    folder: str | Path, out_dir: str | Path, *, image_size: int | None = None, fit: str = "pad", quality: int = 95
+) -> Packed:
+    """Pack a folder per identity, in the order of their names, into `out_dir`; replaces a set that is there.
+
+    JPEGs of the right size keep their bytes; everything else is fitted (encode.py) to `image_size` pixels square and
+    becomes a JPEG of `quality`. With `image_size=None` all images must have one size already.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is not a folder; give a folder that holds one folder of images per identity")
+    source = FolderSource(folder)
+    names = [Path(path).relative_to(folder).parts[0] for path in source.paths]
+    first_of_class = np.searchsorted(source.labels, np.arange(source.num_classes))
+    return _pack(source, [names[place] for place in first_of_class], Path(out_dir), image_size, fit, quality)
+
+
+def pack_list(
+    lst: str | Path, out_dir: str | Path, *, image_size: int | None = None, fit: str = "pad", quality: int = 95
+) -> Packed:
+    """Pack the images that a `.lst` names as `pack_folder` does, sorted by label; labels must be 0..C-1 without gaps."""
+    source = ListSource(lst)
+    present = np.unique(source.labels)
+    if len(present) < source.num_classes:
+        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
+        raise InputError(
+            f"{lst}: no image has label {absent}, though labels go up to {present[-1]}; number them 0, 1, 2, ..."
+        )
+    order = np.argsort(source.labels, kind="stable")
+    source = FileSource([source.paths[i] for i in order], source.labels[order], num_classes=source.num_classes)
+    return _pack(source, None, Path(out_dir), image_size, fit, quality)
+
+
+def _pack(
+    source: FileSource, names: list[str] | None, out_dir: Path, image_size: int | None, fit: str, quality: int
+) -> Packed:
+    count, classes = len(source), source.num_classes
+    rec = out_dir / "train.rec"
+    starts = np.searchsorted(source.labels, np.arange(classes + 1)) + 1
+
+    def encode(index: int) -> tuple[bytes, tuple[int, int]]:
+        where = lambda: source.describe(index)  # noqa: E731
+        return to_jpeg(source.read(index).payload, where, image_size=image_size, fit=fit, quality=quality)
+
+    size = None
+    with RecordWriter(rec) as writer:
+        writer.write(0, b"", [count + 1, _rounded(count + 1 + classes)])
+        jpegs = tqdm(map_in_order(encode, range(count)), f"packing {rec}", count, unit="image", delay=1, disable=None)
+        for index, (jpeg, found) in enumerate(jpegs):
+            size = size or found
+            if found != size:
+                raise InputError(
+                    f"{source.describe(index)}: is {found[1]}x{found[0]} pixels, the images before it are "
+                    f"{size[1]}x{size[0]}; give --image-size to bring all to one size"
+                )
+            writer.write(index + 1, jpeg, int(source.labels[index]), id=index + 1)
+        for label in range(classes):
+            key = count + 1 + label
+            writer.write(key, b"", [int(starts[label]), _rounded(starts[label + 1])], id=key)
+        # The set before this one loses its description before its records go, so they never disagree.
+        for name in ("property", NAMES):
+            (out_dir / name).unlink(missing_ok=True)
+    _write_aside(out_dir / "property", f"{classes},{size[0]},{size[1]}")
+    if names is not None:
+        _write_aside(out_dir / NAMES, "".join(f"{name}\n" for name in names))
+    return Packed(rec, count, classes)
+
+
+def _rounded(number: int) -> float:
+    # Only the first number of a row is kept exact above 2^24; readers find the other one from the keys.
+    return float(np.float32(number)) if number >= EXACT_LABELS else float(number)
+
+
+def _write_aside(path: Path, text: str) -> None:
+    aside = path.with_name(path.name + ".partial")
+    aside.write_text(text, encoding="utf-8", errors="surrogateescape")
+    os.replace(aside, path)
+
+
+def unpack(rec: str | Path, out_dir: str | Path) -> Packed:
+    """Write the images of `rec` into a new folder `out_dir`, one folder per identity, files named by key.
+
+    Folders have the names in `identities.txt` where it is there, else the label; both sort as the labels do, so packing
+    `out_dir` again gives the same labels. InputError when `out_dir` exists and is not empty.
+    """
+    out_dir, count = Path(out_dir), 0
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        raise InputError(f"{out_dir}: already exists; give the name of a new folder")
+    with RecordReader(rec) as reader, _new_folder(out_dir) as aside:
+        names, made = _names(reader), set()
+        digits = len(str((reader.num_classes or 1_000_000) - 1))
+        keys = tqdm(reader.image_keys, f"unpacking {reader.path}", unit="image", delay=1, disable=None)
+        for key in keys:
+            record = reader.read(key)
+            label = record.label
+            if names is not None and label >= len(names):
+                raise InputError(
+                    f"{reader.path} key {key} at offset {record.offset}: label {label} has no line in {NAMES}; "
+                    f"delete {NAMES} to use the labels as names"
+                )
+            folder = aside / (names[label] if names is not None else f"{label:0{digits}d}")
+            if label not in made:
+                folder.mkdir()
+                made.add(label)
+            (folder / f"{key:08d}{_suffix(record.payload)}").write_bytes(record.payload)
+            count += 1
+    return Packed(out_dir, count, len(made))
+
+
+def _names(reader: RecordReader) -> list[str] | None:
+    path = reader.path.with_name(NAMES)
+    if not path.exists():
+        return None
+    names = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    for line, name in enumerate(names, start=1):
+        # The file came with the set: a name must not lead out of the folder that is being written.
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise InputError(f"{path}: line {line} is {name!r}, which cannot be a folder; correct or delete the file")
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: two identities have the same name; correct or delete the file")
+    return names
+
+
+def _suffix(payload: bytes | memoryview) -> str:
+    return ".jpg" if is_jpeg(payload) else ".png" if bytes(payload[:4]) == b"\x89PNG" else ".image"
+
+
+@contextmanager
+def _new_folder(out_dir: Path) -> Iterator[Path]:
+    """A folder aside that becomes `out_dir` when the block ends well, and is removed when it does not."""
+    aside = out_dir.with_name(out_dir.name + ".partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        os.replace(aside, out_dir)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
