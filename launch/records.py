@@ -13,71 +13,65 @@ from recognition.data.pairing import encode_pairs, make_pairs, read_pair_list, w
 from recognition.errors import InputError
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Arguments of the command line; `run` holds the function of the chosen command."""
+def main() -> None:
+    """Run the command that the command line names."""
     parser = argparse.ArgumentParser(prog="python launch/records.py", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    def add(name: str, text: str, more: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=f"{text} {more}")
+
     text = "Folder per identity, or a .lst file -> OUT/train.rec, train.idx, property in InsightFace's layout."
-    pack = commands.add_parser("pack", help=text, description=text + " Replaces a set in OUT only when all went well.")
+    pack = add("pack", text, "A set that is there already is replaced only when all went well.")
     pack.set_defaults(run=run_pack)
     pack.add_argument("source", type=Path, help="folder of folders, or list: index<TAB>label<TAB>path in each line")
     pack.add_argument("out", type=Path, help="folder to write")
-    add_image_options(pack)
 
-    text = "Images of a record set -> a new folder per identity."
-    command = commands.add_parser("unpack", help=text, description=text + " Packing it again gives the same labels.")
-    command.set_defaults(run=run_unpack)
-    command.add_argument("rec", type=Path, help="train.rec, or the folder that holds it")
-    command.add_argument("out", type=Path, help="folder to make")
+    unpacking = add("unpack", "Images of a record set -> a new folder per identity.", "Pack it again: the same labels.")
+    unpacking.set_defaults(run=run_unpack)
+    checking = add("verify", "Check index, frames, labels, and that every image decodes; exit code 2 on problems.")
+    checking.set_defaults(run=run_verify)
+    counting = add("stats", "Count images and classes without decoding images.")
+    counting.set_defaults(run=run_stats)
+    for command in (unpacking, checking, counting):
+        command.add_argument("rec", type=rec_path, help="train.rec, or the folder that holds it")
+    unpacking.add_argument("out", type=Path, help="folder to make")
 
-    checks = "Check frames, index, labels, identities, and that every image decodes; exit code 2 on problems."
-    counts = "Count images and classes without decoding images."
-    for name, run, text in (("verify", run_verify, checks), ("stats", run_stats, counts)):
-        command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(run=run)
-        command.add_argument("rec", type=Path, help="train.rec, or the folder that holds it")
-
-    text = "Folder per identity -> verification set OUT.bin, as many genuine as impostor pairs in 10 folds, as LFW."
-    pairs = commands.add_parser("pairs", help=text, description=text + " Same folder and seed, same pairs.")
+    text = "Folder per identity -> verification set OUT.bin: as many genuine as impostor pairs in 10 folds, as LFW."
+    pairs = add("pairs", text, "Same folder and seed, same pairs.")
     pairs.set_defaults(run=run_pairs)
     pairs.add_argument("folder", type=Path, help="folder of folders; with --list: what its paths are relative to")
     pairs.add_argument("out", type=Path, help=".bin file to write")
     pairs.add_argument("--num-pairs", type=int, help="a multiple of 20 (default: all there are, up to 6000)")
     pairs.add_argument("--seed", type=int, default=0, help="which pairs are drawn (default: 0)")
     pairs.add_argument("--list", type=Path, help="take these: LFW pairs.txt, or lines `path,path,1` or `path,path,0`")
-    add_image_options(pairs)
-    return parser.parse_args(arguments)
+    for command in (pack, pairs):
+        command.add_argument("--image-size", type=int, help="pixels square; default: all images have one size already")
+        command.add_argument("--fit", choices=FITS, default="pad", help="how the others become square (default: pad)")
+        command.add_argument("--quality", type=int, default=95, help="of JPEGs that must be made (default: 95)")
+
+    given = parser.parse_args()
+    given.run(given)
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """How images become records."""
-    parser.add_argument("--image-size", type=int, help="pixels square; default: all images have one size already")
-    parser.add_argument("--fit", choices=FITS, default="pad", help="how the others become square (default: pad)")
-    parser.add_argument("--quality", type=int, default=95, help="of JPEGs that must be made (default: 95)")
-
-
-def rec_path(given: Path) -> Path:
+def rec_path(text: str) -> Path:
     """The .rec file that a user means by a file or a folder."""
-    return given / "train.rec" if given.is_dir() else given
+    return Path(text) / "train.rec" if Path(text).is_dir() else Path(text)
 
 
 def run_pack(given: argparse.Namespace) -> None:
-    """pack"""
     pack = pack_folder if given.source.is_dir() else pack_list
     packed = pack(given.source, given.out, image_size=given.image_size, fit=given.fit, quality=given.quality)
     print(f"packed {packed.num_images} images of {packed.num_classes} identities into {packed.path}")
 
 
 def run_unpack(given: argparse.Namespace) -> None:
-    """unpack"""
-    unpacked = unpack(rec_path(given.rec), given.out)
+    unpacked = unpack(given.rec, given.out)
     print(f"unpacked {unpacked.num_images} images of {unpacked.num_classes} identities into {unpacked.path}")
 
 
 def run_verify(given: argparse.Namespace) -> None:
-    """verify"""
-    seen = verify(rec_path(given.rec))
+    seen = verify(given.rec)
     print(seen)
     if seen.num_problems:
         raise InputError(f"{seen.path}: {seen.num_problems} problems (listed above); re-copy the set or pack it again")
@@ -85,12 +79,10 @@ def run_verify(given: argparse.Namespace) -> None:
 
 
 def run_stats(given: argparse.Namespace) -> None:
-    """stats"""
-    print(stats(rec_path(given.rec)))
+    print(stats(given.rec))
 
 
 def run_pairs(given: argparse.Namespace) -> None:
-    """pairs"""
     if given.list:
         pairs, issame = read_pair_list(given.list, given.folder)
     else:
@@ -98,12 +90,6 @@ def run_pairs(given: argparse.Namespace) -> None:
     images = encode_pairs(pairs, image_size=given.image_size, fit=given.fit, quality=given.quality)
     write_pairs(given.out, images, issame)
     print(f"wrote {len(issame)} pairs, {sum(issame)} of one person, to {given.out}")
-
-
-def main() -> None:
-    """Run the command that the command line names."""
-    given = parse_arguments()
-    given.run(given)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def pack_folder(
 def pack_list(
     lst: str | Path, out_dir: str | Path, *, image_size: int | None = None, fit: str = "pad", quality: int = 95
 ) -> Packed:
-    """Pack the images that a `.lst` names as `pack_folder` does, sorted by label; labels must be 0..C-1 without gaps."""
+    """Pack the images that a `.lst` names as `pack_folder` does, sorted by label; labels 0..C-1 must all occur."""
     source = ListSource(lst)
     present = np.unique(source.labels)
     if len(present) < source.num_classes:
