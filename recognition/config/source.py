@@ -17,7 +17,7 @@ from typing import Any
 from recognition.errors import InputError
 
 # Beside this package, wherever both are installed: a `configs` folder in the working directory must not take its place.
-CONFIGS_DIR = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS_DIR = Path(__file__).resolve().parents[2] / "configs"
 
 
 class ConfigError(InputError):

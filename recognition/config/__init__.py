@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from recognition.config_rules import broken_rules
-from recognition.config_source import CONFIGS_DIR, ConfigError, find_config, read_config_file, read_overrides
-from recognition.config_tiny import shrink
-from recognition.config_types import masked, typed_values
+from recognition.config.rules import broken_rules
+from recognition.config.source import CONFIGS_DIR, ConfigError, find_config, read_config_file, read_overrides
+from recognition.config.tiny import shrink
+from recognition.config.types import masked, typed_values
 
 __all__ = ["ConfigError", "TrainConfig", "config_json", "describe_config", "load_config"]
 

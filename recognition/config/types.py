@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
-from recognition.config_source import ConfigError, Typed
+from recognition.config.source import ConfigError, Typed
 
 # arcface_torch writes these into the config while it runs, so they turn up in files that were saved from a run.
 COMPUTED = ("total_batch_size", "warmup_step", "total_step")
