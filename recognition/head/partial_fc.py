@@ -41,7 +41,8 @@ class PartialFC(nn.Module):
     - embeddings get that of the mean loss of this rank's samples, because DDP averages over the ranks afterwards;
     - centres get that of the mean loss of the global batch, because each lives on one rank and nothing averages it.
     Four collectives a step for any W: embeddings, labels, sums, and the gradient of the embeddings.
-    Not supported: batches of different size on different ranks, double backward. A step reads one flag from the device.
+    Not supported: batches of different size on different ranks, double backward, a step that never waits for the device
+    (the check of the batch, the rows with a target and the sampling read from it).
     """
 
     def __init__(
@@ -117,9 +118,9 @@ class PartialFC(nn.Module):
         )
         others_G, z_G, cos_G = all_reduce_sum(torch.stack(columns), self.runtime)
 
-        # No non-target anywhere (one class, or one sampled): the loss is 0 and its gradient too, not log(0).
-        log_others_G = torch.where(others_G > 0, others_G.clamp_min(torch.finfo(dtype).tiny).log(), -math.inf)
-        loss_G = F.softplus(log_others_G - z_G, threshold=50)
+        # No non-target anywhere (one class, or one sampled) makes this log(0): softplus gives the right loss, 0, and
+        # what the logarithm sends back ends at the targets, which are all there is and were overwritten above.
+        loss_G = F.softplus(others_G.log() - z_G, threshold=50)
         return HeadOutput(loss_G.mean().to(cos_GS.dtype), cos_G.detach().mean().to(cos_GS.dtype))
 
 

@@ -49,7 +49,9 @@ class Case(NamedTuple):
         emb_GD = 3 * torch.randn(G, D, dtype=torch.float64, generator=generator).to(self.dtype)
         labels_G = torch.randint(0, self.num_classes, (G,), generator=generator)
         # "first": all positives in the first shard, "one": every sample of one class.
-        return emb_GD, {"any": labels_G, "first": labels_G % 3, "one": torch.full((G,), 5)}[self.labels]
+        return emb_GD, {"any": labels_G, "first": labels_G % 3, "one": torch.full((G,), 5), "zero": labels_G * 0}[
+            self.labels
+        ]
 
 
 CASES = {
@@ -68,7 +70,7 @@ CASES = {
     "sampled-ranks-without-positives": Case(labels="first", rate=0.2),
     "one-class-in-the-batch": Case(labels="one"),
     "one-class-at-all": Case(1),
-    "two-classes-one-sampled": Case(2, rate=0.5),
+    "two-classes-one-sampled": Case(2, rate=0.5, labels="zero"),
     "filter": Case(filter=0.1),
     "filter-sampled": Case(filter=0.1, rate=0.3, margin=COSFACE),
     "straight-through": Case(gradient="straight_through"),
