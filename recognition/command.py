@@ -64,6 +64,6 @@ def _end(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        # Interpreter teardown with gloo threads alive aborts now and then, which would turn a finished run into a failed one.
+        # Interpreter teardown with gloo threads alive aborts now and then: a finished run would count as failed.
         os._exit(code)
     sys.exit(code)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -33,7 +32,8 @@ def open_targets(cfg: TrainConfig) -> dict[str, Pairs]:
         path = folder / f"{name}.bin"
         if not path.is_file():
             raise InputError(
-                f"verification set {path} does not exist; put it there, name its folder with val_dir=, or pass val_targets=[]"
+                f"verification set {path} does not exist; "
+                f"put it there, name its folder with val_dir=, or pass val_targets=[]"
             )
         targets[name] = load_pairs(path)
     return targets
@@ -64,7 +64,9 @@ Results = dict[str, tuple[VerificationResult, Embeddings]]
 class Evaluation:
     """Verifies a model on the run's targets and remembers the best mean accuracy."""
 
-    def __init__(self, targets: dict[str, Pairs], *, cfg: TrainConfig, runtime: Runtime, metrics: MetricsWriter) -> None:
+    def __init__(
+        self, targets: dict[str, Pairs], *, cfg: TrainConfig, runtime: Runtime, metrics: MetricsWriter
+    ) -> None:
         self.targets, self.cfg, self.runtime, self.metrics = targets, cfg, runtime, metrics
         self.best: float | None = None
 
@@ -99,7 +101,8 @@ class Evaluation:
 
 def best_json(results: Results, step: int) -> str:
     """What best.safetensors scored, for people."""
-    return json.dumps({"step": step, "accuracy": {name: result.accuracy for name, (result, _) in results.items()}}, indent=2)
+    accuracy = {name: result.accuracy for name, (result, _) in results.items()}
+    return json.dumps({"step": step, "accuracy": accuracy}, indent=2)
 
 
 def log_results(results: Results, step: int) -> None:

@@ -24,7 +24,7 @@ class MetricsWriter:
         self.rows = self.tensorboard = self.wandb = None
         if run_dir is None:
             return
-        self.rows = open(run_dir / "metrics.jsonl", "a", encoding="utf-8", buffering=1)
+        self.rows = open(run_dir / "metrics.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115
         if cfg.using_tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -49,7 +49,9 @@ class MetricsWriter:
     def __enter__(self) -> MetricsWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for sink in (self.rows, self.tensorboard):
             if sink is not None:
                 sink.close()
@@ -58,7 +60,7 @@ class MetricsWriter:
 
 
 def start_wandb(run_dir: Path, cfg: TrainConfig) -> Any:
-    """Log in to Weights & Biases and start a run; the key goes to their client only, the stored config has it masked."""
+    """Log in to Weights & Biases and start a run; the key goes to their client only, stored configs have it masked."""
     try:
         import wandb
     except ImportError as error:

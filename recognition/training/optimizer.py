@@ -12,7 +12,7 @@ from recognition.runtime import Runtime
 
 
 def decayed_and_free(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Trainable parameters that weight decay applies to, and those it leaves alone: vectors (norms, biases, PReLU slopes)."""
+    """Trainable parameters that weight decay applies to, and the vectors (norms, biases, PReLU slopes) it spares."""
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return [p for p in trainable if p.ndim > 1], [p for p in trainable if p.ndim <= 1]
 

@@ -45,12 +45,15 @@ class Throughput:
 class Progress:
     """The bar on a terminal and, every `frequent` steps, one row of metrics; reads the device only then."""
 
-    def __init__(self, cfg: TrainConfig, runtime: Runtime, metrics: MetricsWriter, *, num_samples: int, steps: int) -> None:
+    def __init__(
+        self, cfg: TrainConfig, runtime: Runtime, metrics: MetricsWriter, *, num_samples: int, steps: int
+    ) -> None:
         self.cfg, self.metrics, self.num_samples, self.steps = cfg, metrics, num_samples, steps
         self.world, self.is_main = runtime.world, runtime.is_main
         self.throughput, self.started = Throughput(), time.perf_counter()
         self.idle_s = 0.0
-        self.bar = tqdm(total=steps, unit="step", disable=not (runtime.is_main and sys.stderr.isatty()), dynamic_ncols=True)
+        hidden = not (runtime.is_main and sys.stderr.isatty())
+        self.bar = tqdm(total=steps, unit="step", disable=hidden, dynamic_ncols=True)
 
     def after_step(self, step: int, lr: float, output: StepOutput, batches: list[Batch]) -> None:
         """Count the step; log it when its number is a multiple of `frequent`, and the first and last always."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from recognition.errors import InputError
 
 
 def prepare_run_directory(cfg: TrainConfig) -> tuple[Path, Path | None]:
-    """Create the run's folder and write config.json into it; returns it and where an earlier run was set aside, if any."""
+    """Create the run's folder with config.json in it; returns it and where an earlier run was set aside, if any."""
     run_dir = Path(cfg.output_dir)
     aside = None
     if run_dir.exists() and not run_dir.is_dir():
         raise InputError(f"output={run_dir} is a file; give a folder")
     if (run_dir / "config.json").exists():
-        aside = next(path for n in range(1, 10_000) if not (path := run_dir.with_name(f"{run_dir.name}.old-{n}")).exists())
+        names = (run_dir.with_name(f"{run_dir.name}.old-{n}") for n in itertools.count(1))
+        aside = next(path for path in names if not path.exists())
         run_dir.rename(aside)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "config.json", config_json(cfg))

@@ -10,8 +10,8 @@ def learning_rate(
 ) -> float:
     """Learning rate of optimizer step `step` (from 0): linear warm-up from `base / warmup_steps`, then decay towards 0.
 
-    `polynomial` is `base * (1 - p) ** power`, `cosine` is `base * (1 + cos(pi * p)) / 2` (Loshchilov and Hutter 2017, eq. 5),
-    with `p` the share of the steps after warm-up that have been taken.
+    With `p` the share of the steps after warm-up that have been taken, `polynomial` is `base * (1 - p) ** power` and
+    `cosine` is `base * (1 + cos(pi * p)) / 2` (Loshchilov and Hutter 2017, eq. 5).
     """
     if step < warmup_steps:
         return base * (step + 1) / warmup_steps
@@ -24,6 +24,9 @@ def learning_rate(
 def step_counts(
     *, num_samples: int, batch_size: int, world: int, gradient_acc: int, num_epoch: float, warmup_epoch: float
 ) -> tuple[int, int]:
-    """Optimizer steps of the run and of its warm-up; batches run across epoch ends, so only the run's very last part-batch is left out."""
+    """Optimizer steps of the run and of its warm-up.
+
+    Batches run across the ends of epochs, so nothing but the run's very last part-batch is left out.
+    """
     global_batch = batch_size * world * gradient_acc
     return int(num_samples * num_epoch // global_batch), int(num_samples * warmup_epoch // global_batch)

@@ -74,7 +74,7 @@ class TrainStep:
             return self.replica(x_BCHW)
 
     def __call__(self, batches: Sequence[Batch], *, step: int, lr: float) -> StepOutput:
-        """Take one step over `batches` (one per accumulation); the gradient is that of the mean over all their samples."""
+        """Step over `batches` (one per accumulation) at rate `lr`, with the gradient of the mean over all samples."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         losses, cosines = [], []
@@ -93,7 +93,7 @@ class TrainStep:
     def _update(self, step: int) -> torch.Tensor:
         self.scaler.unscale_(self.optimizer)
         limit = self.cfg.max_grad_norm or float("inf")
-        # After DDP the backbone's gradients are equal on all ranks, so every rank computes the same norm and the same verdict.
+        # After DDP the backbone's gradients are equal on all ranks: every rank finds the same norm and verdict.
         grad_norm = nn.utils.clip_grad_norm_(self.trainable, limit)
         if not self.scaler.is_enabled() and not torch.isfinite(grad_norm):
             raise InputError(

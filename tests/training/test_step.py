@@ -60,7 +60,7 @@ def test_ranks_give_the_weights_of_one_process(world, gradient_acc):
 
 
 def overflow_on_one_rank(runtime):
-    take_step = make_step(runtime, precision="fp16")
+    take_step = make_step(runtime, precision="fp16", fp16=True)
     before = [p.detach().clone() for p in (*take_step.backbone.parameters(), take_step.head.weight)]
     if runtime.rank == runtime.world - 1:
         hook = take_step.head.weight.register_hook(lambda grad: grad.index_fill(0, torch.tensor([0]), math.inf))
