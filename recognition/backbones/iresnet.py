@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recognition.backbones.precision import full_precision
+from recognition.backbones.prelu import PReLU
 from recognition.backbones.recompute import run_checkpointed
 
 
@@ -22,7 +23,7 @@ class ResidualBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.prelu = nn.PReLU(channels)
+        self.prelu = PReLU(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels)
         self.downsample = None
@@ -59,7 +60,7 @@ class IResNet(nn.Module):
         self.checkpoint_segments = dict(checkpoint_segments or {})
         self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
-        self.prelu = nn.PReLU(widths[0])
+        self.prelu = PReLU(widths[0])
         self.layer1 = _stage(widths[0], widths[0], depths[0])
         self.layer2 = _stage(widths[0], widths[1], depths[1])
         self.layer3 = _stage(widths[1], widths[2], depths[2])

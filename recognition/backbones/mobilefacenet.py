@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from recognition.backbones.convolution import GroupedConv2d
 from recognition.backbones.precision import full_precision
+from recognition.backbones.prelu import PReLU
 from recognition.backbones.recompute import run_checkpointed
 
 
@@ -28,11 +30,12 @@ class ConvNorm(nn.Module):
         activation: bool = True,
     ) -> None:
         super().__init__()
+        convolution = nn.Conv2d if groups == 1 else GroupedConv2d
         layers = [
-            nn.Conv2d(in_channels, channels, kernel, stride, padding, groups=groups, bias=False),
+            convolution(in_channels, channels, kernel, stride, padding, groups=groups, bias=False),
             nn.BatchNorm2d(channels),
         ]
-        self.layers = nn.Sequential(*layers, *([nn.PReLU(channels)] if activation else []))
+        self.layers = nn.Sequential(*layers, *([PReLU(channels)] if activation else []))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, channels, H', W')."""
