@@ -103,8 +103,10 @@ def test_every_kind_of_file(dali):
 
 def test_image_of_another_size_never_reaches_dali(dali):
     loader = DaliLoader(Images([encoded(), encoded(size=96)]), runtime=Runtime(), **OPTIONS)
-    with pytest.raises(InputError, match="^image 1: the image is 96x96 pixels, the run expects 112x112"):
+    with pytest.raises(InputError, match="^image 1: the image is 96x96 pixels, the run expects 112x112") as caught:
         list(loader)
+    # Had DALI seen it, the error would have DALI's as its cause.
+    assert caught.value.__cause__ is None
 
 
 def test_damaged_image_is_named(dali, capfd):

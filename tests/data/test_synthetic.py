@@ -67,6 +67,20 @@ def test_genuine_pairs_are_more_alike_than_impostor_pairs():
     assert np.median(distance[issame]) < 0.8 * np.median(distance[~issame])
 
 
+def test_people_in_pairs_are_not_those_of_training():
+    draw = FaceRenderer(112).draw
+
+    def mean_face(domain, indices):
+        return features([draw(0, domain, 3, index) for index in indices]).mean(0)
+
+    person, same, namesake = (
+        mean_face(TRAINING, range(20)),
+        mean_face(TRAINING, range(20, 40)),
+        mean_face(PAIRS, range(20)),
+    )
+    assert np.linalg.norm(person - namesake) > 3 * np.linalg.norm(person - same)
+
+
 def test_every_image_size_works():
     for size in (16, 112, 160, 224):
         assert FaceRenderer(size).draw(0, TRAINING, 0, 0).shape == (size, size, 3)
