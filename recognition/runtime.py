@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,7 @@ import torch
 import torch.distributed as dist
 
 from recognition.errors import InputError
-
-# Numbers of glibc's malloc.h.
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+from recognition.heap import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -93,21 +90,6 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-
-
-def keep_freed_memory() -> None:
-    """Let the C library reuse the memory of freed tensors instead of returning it to the system (glibc; else nothing).
-
-    A training step frees and takes the same gigabytes again and again. By default each large tensor is mapped anew and
-    its pages are zeroed at first touch, which costs a CPU run more time than its arithmetic.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, -1)
-    mallopt(M_TOP_PAD, 64 << 20)
 
 
 def usable_cores() -> int:

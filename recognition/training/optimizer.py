@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 from recognition.config import TrainConfig
 from recognition.runtime import Runtime
@@ -28,16 +29,34 @@ def build_optimizer(backbone: nn.Module, head: nn.Module, cfg: TrainConfig) -> t
     groups = [group for group in groups if group["params"]]
     if cfg.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=cfg.lr, fused=True)
-    return torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, fused=True)
+    sgd = torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, fused=True)
+    if cfg.momentum > 0:
+        # torch 2.13 leaves the buffers of fused SGD uninitialised when the scaler skips the very first step.
+        for parameter in itertools.chain.from_iterable(group["params"] for group in groups):
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
+
+
+class AgreedScaler(torch.amp.GradScaler):
+    """Loss scaler whose overflow flag is the maximum over all ranks.
+
+    The head's gradients live on one rank only. An overflow there must skip the step on every rank, or the backbone
+    replicas part for good. torch's ShardedGradScaler sums the flags instead, and fused optimizers take a sum of 2 for
+    "no overflow" (torch 2.13).
+    """
+
+    def __init__(self, runtime: Runtime, *, enabled: bool) -> None:
+        super().__init__(runtime.device.type, growth_interval=100, enabled=enabled)
+        self.world = runtime.world
+
+    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
+        """Divide the gradients by the scale and agree on whether one of them overflowed."""
+        super().unscale_(optimizer)
+        if self.is_enabled() and self.world > 1:
+            for flag in self._per_optimizer_states[id(optimizer)]["found_inf_per_device"].values():
+                dist.all_reduce(flag, op=dist.ReduceOp.MAX)
 
 
 def build_scaler(cfg: TrainConfig, runtime: Runtime) -> torch.amp.GradScaler:
-    """Loss scaler for fp16, a no-op otherwise.
-
-    The head's gradients live on one rank only. An overflow there must skip the step on every rank, or the backbone
-    replicas part for good: hence the scaler that sums the overflow flag over the ranks.
-    """
-    enabled = cfg.precision_used == "fp16"
-    if enabled and runtime.world > 1:
-        return ShardedGradScaler(runtime.device.type, growth_interval=100, process_group=dist.group.WORLD)
-    return torch.amp.GradScaler(runtime.device.type, growth_interval=100, enabled=enabled)
+    """Loss scaler for fp16, a no-op otherwise."""
+    return AgreedScaler(runtime, enabled=cfg.precision_used == "fp16")
