@@ -98,8 +98,8 @@ def network_of(state: dict[str, Tensor]) -> str | None:
     if family is None or embedding_size is None:
         return None
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    # Names come smallest first, so the thousand blocks of r2060 are only built for weights that fit nothing else.
-    for name in (name for name in backbone_names() if name.startswith(family)):
+    names = [name for name in backbone_names() if name.startswith(family)]
+    for name in sorted(names, key=lambda name: name == "r2060"):  # its thousand blocks take a second to build: last
         with torch.device("meta"):
             candidate = build_backbone(name, embedding_size).state_dict()
         if {key: tuple(tensor.shape) for key, tensor in candidate.items()} == shapes:

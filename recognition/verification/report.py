@@ -158,6 +158,7 @@ def _view(
     return {
         **facts,
         "targets": shown,
+        "subject": facts["model"].get("network") or Path(facts["model"].get("file") or "the model").name,
         "fars": list(fars),
         "loss": loss,
         "plain": {key: value for key, value in facts["model"].items() if not isinstance(value, (dict, list))},

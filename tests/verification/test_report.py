@@ -1,0 +1,197 @@
+"""The report: one set of figures on the page, in Markdown and in strict JSON; nothing from outside; text escaped."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from recognition.verification import Pairs, verify_pairs
+from recognition.verification.embedding import Embeddings
+from recognition.verification.report import write_report
+from tests.verification.synthetic import jpeg, noisy_pairs, pil_pixels
+
+MODEL = {
+    "network": "r50<script>alert(1)</script>",
+    "params": 43590848,
+    "sha256": "ab" * 32,
+    "config": {"rec": "a|b", "lr": 0.1},
+}
+
+
+def result(seed=0, noise=1.4, num_pairs=600):
+    embeddings, issame = noisy_pairs(seed, noise, num_pairs)
+    return verify_pairs(embeddings, issame), Embeddings(embeddings.astype(np.float32), 21.25)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    results = {"lfw": result(), "agedb_30": result(1, 1.7)}
+    pictures = np.stack([pil_pixels(jpeg(index % 20, 32)) for index in range(1200)])
+    rows = [{"kind": "train", "step": step, "loss": 40 - step, "lr": 0.1} for step in range(20)]
+    rows[3]["loss"] = float("nan")
+    rows.append({"kind": "verification", "step": 20, "target": "lfw", "accuracy": 0.9})
+    out = tmp_path_factory.mktemp("run") / "report"
+    targets = {"lfw": Pairs(pictures, results["lfw"][0].issame_P)}
+    page = write_report(out, results, model=MODEL, targets=targets, training_rows=rows)
+    assert page == out / "index.html"
+    return results, out
+
+
+def strict(text):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_there_are_three_files_and_nothing_else(written):
+    assert sorted(path.name for path in written[1].iterdir()) == ["index.html", "report.json", "report.md"]
+
+
+def test_json_holds_the_documented_schema(written):
+    results, out = written
+    report = strict((out / "report.json").read_text())
+    assert list(report) == ["schema", "created", "model", "targets", "training"]
+    assert report["schema"] == "arcscale.verification.1"
+    assert report["model"] == MODEL
+    assert [target["name"] for target in report["targets"]] == ["lfw", "agedb_30"]
+    for target in report["targets"]:
+        score, _ = results[target["name"]]
+        for key in ("accuracy", "accuracy_std", "threshold", "auc", "eer"):
+            assert target[key] == getattr(score, key)
+        assert tuple(target["fold_accuracies"]) == score.fold_accuracies
+        assert target["tar_at_far"] == {
+            "0.1": score.tar_at_far[0.1],
+            "0.01": score.tar_at_far[0.01],
+            "0.001": None,
+            "0.0001": None,
+            "1e-05": None,
+        }
+        assert (target["xnorm"], target["pairs"], target["genuine"], target["impostor"]) == (21.25, 600, 300, 300)
+        assert sum(target["histogram"]["genuine"]) == sum(target["histogram"]["impostor"]) == 300
+        assert target["roc"]["distance"][0] is None  # -inf: accepts nobody
+        assert target["roc"]["far"][-1] == target["roc"]["tar"][-1] == 1
+    assert report["training"]["step"] == list(range(20))
+    assert report["training"]["loss"][3] is None
+
+
+def test_the_worst_pairs_are_the_worst(written):
+    results, out = written
+    for target in strict((out / "report.json").read_text())["targets"]:
+        score, _ = results[target["name"]]
+        wrong = {"false_accepts": [], "false_rejects": []}
+        for pair, (distance, same) in enumerate(zip(score.distances_P, score.issame_P)):
+            if (distance < score.threshold) != same:
+                wrong["false_rejects" if same else "false_accepts"].append((distance, pair))
+        for kind, found in wrong.items():
+            found.sort(reverse=kind == "false_rejects")
+            assert target[f"num_{kind}"] == len(found)
+            assert [entry["pair"] for entry in target[kind]] == [pair for _, pair in found[:6]]
+            for entry in target[kind]:
+                assert entry["cosine"] == pytest.approx(1 - entry["distance"] / 2, abs=1e-15)
+
+
+class Collect(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.sources, self.links, self.text = [], [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        attributes = dict(attrs)
+        self.sources += [attributes["src"]] if "src" in attributes else []
+        self.links += [attributes["href"]] if "href" in attributes else []
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_is_self_contained_and_escaped(written):
+    results, out = written
+    page = Collect()
+    page.feed((out / "index.html").read_text())
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert not page.links
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert "<script>alert(1)</script>" in page.text  # as text
+    svgs = [base64.b64decode(s.split(",", 1)[1]).decode() for s in page.sources if "svg" in s]
+    assert len(svgs) == 5  # ROC and histogram of two sets, the loss curve
+    assert all(svg.startswith("<?xml") for svg in svgs)
+    faces = [source for source in page.sources if "jpeg" in source]
+    wrong = strict((out / "report.json").read_text())["targets"][0]
+    assert len(faces) == 2 * (len(wrong["false_accepts"]) + len(wrong["false_rejects"]))  # only lfw came with pictures
+    for score, _ in results.values():
+        assert f"{score.accuracy * 100:.2f} %" in page.text
+        assert f"{score.tar_at_far[0.01] * 100:.2f} %" in page.text
+        assert f"{score.auc:.4f}" in page.text
+    assert "TAR at FAR 1 %" in page.text
+    assert "TAR at FAR 0.1 %" not in page.text  # no set has enough impostors to say
+
+
+def test_the_pictures_are_those_of_the_pair(written):
+    results, out = written
+    text = (out / "index.html").read_text()
+    pair = strict((out / "report.json").read_text())["targets"][0]["false_accepts"][0]["pair"]
+    found = re.findall(rf'src="data:image/jpeg;base64,([^"]+)" alt="\w+ picture of pair {pair}"', text)[:2]
+    for offset, data in enumerate(found):
+        shown = pil_pixels(base64.b64decode(data)).astype(int)
+        assert np.abs(shown - pil_pixels(jpeg((2 * pair + offset) % 20, 32))).mean() < 8  # encoded once more
+    assert len(found) == 2
+
+
+def test_markdown_has_the_same_figures_in_whole_tables(written):
+    results, out = written
+    text = (out / "report.md").read_text()
+    for name, (score, _) in results.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
+        assert f"{score.accuracy * 100:.2f} % ± {score.accuracy_std * 100:.2f} %" in row
+        assert f"{score.eer * 100:.2f} %" in row
+    assert "a\\|b" in text
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
+    assert len(tables) >= 6
+
+
+def test_numbers_that_are_not_finite_become_null_and_a_dash(tmp_path):
+    score, embedded = result()
+    model = {
+        "network": "r18",
+        "loss": float("inf"),
+        "step": np.int64(3),
+        "list": (np.float32(1.5), float("nan")),
+        "path": tmp_path,
+    }
+    write_report(tmp_path, {"a": (score, Embeddings(embedded.emb_ND, float("nan")))}, model=model)
+    report = strict((tmp_path / "report.json").read_text())
+    assert report["targets"][0]["xnorm"] is None
+    assert report["model"] == {"network": "r18", "loss": None, "step": 3, "list": [1.5, None], "path": str(tmp_path)}
+    assert report["training"] is None
+    assert "| – | 600 |" in (tmp_path / "report.md").read_text()
+
+
+def test_a_report_without_results_and_one_of_a_perfect_model(tmp_path):
+    write_report(tmp_path / "none", {}, model={})
+    assert "No verification set was given" in (tmp_path / "none" / "index.html").read_text()
+    write_report(tmp_path / "perfect", {"a": result(0, 0.01)}, model={"file": "x.onnx"})
+    report = strict((tmp_path / "perfect" / "report.json").read_text())
+    assert (report["targets"][0]["accuracy"], report["targets"][0]["false_accepts"]) == (1, [])
+
+
+def test_warnings_are_shown(tmp_path):
+    embeddings = np.ones((1200, 4))
+    score = verify_pairs(embeddings, result()[0].issame_P)
+    write_report(tmp_path, {"a": (score, Embeddings(embeddings.astype(np.float32), 2.0))}, model={})
+    for name in ("index.html", "report.md"):
+        assert "nearly the same direction" in (tmp_path / name).read_text()
+
+
+def test_the_same_input_gives_the_same_charts(tmp_path):
+    for name in "ab":
+        write_report(tmp_path / name, {"x": result()}, model={})
+    pages = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "", (tmp_path / n / "index.html").read_text()) for n in "ab"]
+    assert pages[0] == pages[1]
