@@ -14,7 +14,6 @@ from PIL import Image, ImageOps
 
 from recognition.data.decode import PILLOW_ERRORS, PILLOW_FORMATS, Where, decode_into, is_jpeg
 from recognition.errors import InputError
-from recognition.runtime import usable_cores
 
 MAX_SIZE = 4096
 FITS = ("pad", "crop", "stretch")
@@ -63,9 +62,9 @@ def _fitted(image: Image.Image, image_size: int | None, fit: str) -> np.ndarray:
 
 
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield `work(item)` for each item in order, computed by a thread per core a little ahead of the consumer."""
+    """Yield `work(item)` for each item in order, computed by threads a little ahead of the consumer."""
     items = iter(items)
-    threads = ThreadPoolExecutor(usable_cores())
+    threads = ThreadPoolExecutor()
     try:
         ahead = [threads.submit(work, item) for item in islice(items, 64)]
         while ahead:

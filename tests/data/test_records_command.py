@@ -1,0 +1,121 @@
+"""launch/records.py as a user runs it: output, exit codes, one-line errors, and Ctrl-C at any moment."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+def records(*arguments, code: int = 0) -> str:
+    """Standard output of the command, or its error output when `code` is not 0."""
+    command = [sys.executable, ROOT / "launch" / "records.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stderr if code else done.stdout
+
+
+def fill(folder: Path, identities: int = 3, images: int = 4, suffix: str = ".jpg", size: int = 24) -> Path:
+    rng = np.random.default_rng(0)
+    for identity in range(identities):
+        (folder / f"id{identity}").mkdir(parents=True)
+        for number in range(images):
+            pixels = rng.integers(0, 256, (size, size, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"id{identity}" / f"{number}{suffix}")
+    return folder
+
+
+def test_the_whole_way(tmp_path):
+    people, out = fill(tmp_path / "people", suffix=".png"), tmp_path / "set"
+    assert "packed 12 images of 3 identities" in records("pack", people, out, "--image-size", "16", "--fit", "crop")
+    assert sorted(os.listdir(out)) == ["identities.txt", "property", "train.idx", "train.rec"]
+    assert "sound: every record" in records("verify", out)
+    assert "images in each: 4 / 4 / 4" in records("stats", out / "train.rec")
+    assert "unpacked 12 images" in records("unpack", out, tmp_path / "again")
+    first = records("pairs", people, tmp_path / "a.bin", "--num-pairs", "20", "--image-size", "16")
+    assert "wrote 20 pairs, 10 of one person" in first
+    (tmp_path / "pairs.csv").write_text("id0/0.png,id0/1.png,1\nid0/0.png,id1/1.png,0\n")
+    assert "wrote 2 pairs" in records("pairs", people, tmp_path / "b.bin", "--list", tmp_path / "pairs.csv")
+
+
+def test_a_list_packs_too(tmp_path):
+    fill(tmp_path / "people")
+    (tmp_path / "faces.lst").write_text("0\t1\tpeople/id1/0.jpg\n1\t0\tpeople/id0/0.jpg\n")
+    assert "packed 2 images of 2 identities" in records("pack", tmp_path / "faces.lst", tmp_path / "set")
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "verify", "stats", "pairs"])
+def test_help(command):
+    assert "usage: python launch/records.py " + command in records(command, "-h")
+
+
+def test_errors_are_one_line_and_exit_2(tmp_path):
+    people = fill(tmp_path / "people")
+    (tmp_path / "empty").mkdir()
+    (people / "id1" / "9.jpg").write_text("no image")
+    out = tmp_path / "out"
+    for arguments, message in [
+        (("pack", tmp_path / "empty", out), "empty"),
+        (("pack", tmp_path / "nowhere.lst", out), "nowhere.lst"),
+        (("pack", people, out), "id1/9.jpg: not a readable image (unknown format); restore it or remove it"),
+        (("verify", tmp_path / "nowhere"), "cannot be read (No such file or directory)"),
+        (("unpack", people, tmp_path / "new"), "train.rec: cannot be read"),
+        (("pairs", people, tmp_path / "a.bin", "--num-pairs", "7"), "take a multiple of 20"),
+        (("pairs", tmp_path / "nowhere", tmp_path / "a.bin"), "nowhere: is not a folder"),
+    ]:
+        lines = records(*arguments, code=2).strip().splitlines()
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+        assert message in lines[0]
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("train.rec"))
+
+
+def test_verify_of_a_damaged_set_exits_2_and_lists_the_damage(tmp_path):
+    records("pack", fill(tmp_path / "people"), tmp_path / "set")
+    rec = tmp_path / "set" / "train.rec"
+    data = bytearray(rec.read_bytes())
+    data[data.index(b"\xff\xdb") : data.index(b"\xff\xdb") + 20] = bytes(20)  # the first image's quantisation table
+    rec.write_bytes(data)
+    error = records("verify", tmp_path / "set", code=2)
+    assert "problems (listed above); re-copy the set" in error
+    rec.write_bytes(data[:-100])
+    assert "points past the end" in records("stats", tmp_path / "set", code=2)
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "pairs"])
+def test_ctrl_c_leaves_what_was_there(command, tmp_path):
+    people = fill(tmp_path / "people", identities=4, images=400, size=96)
+    if command == "unpack":
+        records("pack", people, tmp_path / "set")
+    source = tmp_path / "set" if command == "unpack" else people
+    target = tmp_path / "out" / ("a.bin" if command == "pairs" else "")
+    arguments = [source, target] + ([] if command == "unpack" else ["--image-size", "300"])
+    (tmp_path / "out").mkdir()
+    running = subprocess.Popen(
+        [sys.executable, ROOT / "launch" / "records.py", command, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # so that a second thread means: encoding has begun
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    begun = time.monotonic()
+    # Interrupted once it is at work: files aside, or (pairs) threads that encode.
+    while running.poll() is None and not list(tmp_path.rglob("*.partial")) and time.monotonic() - begun < 30:
+        if command == "pairs" and len(os.listdir(f"/proc/{running.pid}/task")) > 1:
+            break
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    error = running.communicate(timeout=30)[1]
+    assert running.returncode == 130, error
+    assert error.strip().splitlines()[-1].startswith("stopped: interrupted")
+    assert "Traceback" not in error
+    assert os.listdir(tmp_path / "out") == []
+    assert not list(tmp_path.rglob("*.partial"))
