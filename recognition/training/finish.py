@@ -11,8 +11,10 @@ from recognition.config import TrainConfig
 from recognition.data.transforms import CHANNEL_ORDER, MEAN, STD
 from recognition.export import export_onnx
 from recognition.training.evaluation import Results, best_json
+from recognition.training.metrics import read_rows
 from recognition.training.run_directory import write_text
 from recognition.verification import Pairs
+from recognition.verification.report import write_report
 from recognition.weights import save_backbone
 
 LOG = logging.getLogger("arcscale")
@@ -48,4 +50,8 @@ def finish_run(
     if cfg.export_onnx:
         LOG.info("exporting model.onnx and comparing it with PyTorch at batches 1, 2 and 7")
         export_onnx(model, run_dir / "model.onnx", meta)
-    LOG.info("model: %s", run_dir / "model.safetensors")
+    rows = read_rows(run_dir, "train")
+    facts = {**meta, "params": sum(p.numel() for p in model.parameters()), "run": str(run_dir), "data": cfg.rec}
+    page = write_report(run_dir / "report", results, model=facts, targets=targets, training_rows=rows)
+    LOG.info("model:  %s", run_dir / "model.safetensors")
+    LOG.info("report: %s", page)

@@ -30,7 +30,7 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     source = open_source(
         cfg.rec, num_classes=cfg.num_classes, num_image=cfg.num_image, seed=cfg.seed, image_size=cfg.image_size
     )
-    cfg = filled_from(source, cfg)
+    cfg, remarks = filled_from(source, cfg)
     total_steps, warmup_steps = step_counts(
         num_samples=len(source),
         batch_size=cfg.batch_size,
@@ -46,7 +46,7 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
         )
     steps = min(total_steps, cfg.max_steps or total_steps)
     targets = open_targets(cfg)
-    run_dir = begin_run(cfg, runtime)
+    run_dir = begin_run(cfg, runtime, remarks)
 
     torch.manual_seed(cfg.seed)
     backbone = build_backbone(
@@ -103,27 +103,24 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     return run_dir
 
 
-def filled_from(source: Source, cfg: TrainConfig) -> TrainConfig:
-    """The config with `num_classes` and `num_image` as the data has them; InputError when the data has more classes."""
-    num_classes = cfg.num_classes or source.num_classes
-    if num_classes is None:
-        raise InputError(f"{cfg.rec} does not say how many identities it holds; set num_classes")
-    if source.num_classes is not None and source.num_classes > num_classes:
-        raise InputError(
-            f"{cfg.rec} holds {source.num_classes} identities, but num_classes={num_classes}; "
-            f"set num_classes={source.num_classes} or leave it out"
-        )
-    return dataclasses.replace(cfg, num_classes=num_classes, num_image=len(source))
+def filled_from(source: Source, cfg: TrainConfig) -> tuple[TrainConfig, list[str]]:
+    """The config with `num_classes` and `num_image` as the run uses them, and a remark where the data disagrees."""
+    remarks = []
+    if cfg.num_image not in (None, len(source)):
+        remarks.append(f"num_image={cfg.num_image}, but {cfg.rec} holds {len(source)} images: {len(source)} it is")
+    return dataclasses.replace(cfg, num_classes=source.num_classes, num_image=len(source)), remarks
 
 
-def begin_run(cfg: TrainConfig, runtime: Runtime) -> Path:
+def begin_run(cfg: TrainConfig, runtime: Runtime, remarks: list[str]) -> Path:
     """Create the run directory and its log on the main rank; every rank gets the path."""
     if runtime.is_main:
         run_dir, aside = prepare_run_directory(cfg)
         start_log(run_dir)
         if aside is not None:
-            LOG.info("an earlier run was there: it is now %s", aside)
+            remarks = [*remarks, f"an earlier run was there: it is now {aside}"]
         LOG.info("%s", describe_config(cfg))
+        for remark in remarks:
+            LOG.info("note: %s", remark)
         LOG.info(
             "%d rank(s) on %s, %s, %d image(s) a step; run directory %s",
             runtime.world,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
+from recognition.atomic import replacing
 from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
 
@@ -27,6 +27,5 @@ def prepare_run_directory(cfg: TrainConfig) -> tuple[Path, Path | None]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old content or the new, never a part."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
