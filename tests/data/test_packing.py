@@ -39,11 +39,8 @@ def people(tmp_path) -> Path:
     """Three identities with 3, 1 and 4 JPEGs of 16x16."""
     for name, count in COUNTS.items():
         for number in range(count):
-            save(
-                tmp_path / "people" / name / f"{number}.jpg",
-                picture(zlib.crc32(f"{name}{number}".encode())),
-                quality=90,
-            )
+            file = tmp_path / "people" / name / f"{number}.jpg"
+            save(file, picture(zlib.crc32(f"{name}{number}".encode())), quality=90)
     return tmp_path / "people"
 
 
@@ -133,7 +130,7 @@ def test_different_sizes_need_an_image_size(people, tmp_path):
     [
         (b"just text", "unknown format"),
         (b"", "unknown format"),
-        ("cut", "not a readable JPEG|not a readable image"),
+        ("cut", "not a readable JPEG"),
         ("deep", "more than 8 bits per pixel"),
     ],
 )
@@ -142,7 +139,7 @@ def test_bad_image_is_named_and_leaves_the_old_set(content, message, people, tmp
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     bad = people / "bert" / "bad.jpg"
     if content == "cut":
-        content = (people / "bert" / "0.jpg").read_bytes()[:-200]
+        content = (people / "bert" / "0.jpg").read_bytes()[:-20]
     if content == "deep":
         buffer = io.BytesIO()
         Image.fromarray(np.zeros((16, 16), np.uint16)).save(buffer, "PNG")
@@ -291,6 +288,8 @@ def spoil(folder: Path, how: str) -> None:
     match how:
         case "corrupt image":
             data[third + 32 : third + 40] = bytes(8)
+        case "half an image":
+            data[fourth - 30 : fourth] = b"\xff\xd9" + bytes(28)
         case "label too large":
             data[third + 12 : third + 16] = np.float32(7).tobytes()
         case "wrong identity":
@@ -311,7 +310,8 @@ def spoil(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("corrupt image", r"key 3 at offset \d+: not "),
+        ("corrupt image", r"key 3 at offset \d+: not an image"),
+        ("half an image", r"key 3 at offset \d+: not a readable JPEG"),
         ("label too large", r"key 3 at offset \d+: label 7 is outside the 3 classes"),
         ("wrong identity", r"key 9 at offset \d+: claims keys 1 to 3, which are not all of class 0"),
         ("bad frame", r"key 4 at offset \d+: no record begins"),

@@ -300,6 +300,7 @@ def test_malformed_index_line_is_named(line, lines_before, tmp_path, monkeypatch
         (b"1\t0\n2\t4000\n", r"train.rec: key 2 at offset 4000: the index .* past the end"),
         (b"1\t0\n2\t4\n", r"key 2 at offset 4: no record begins at 4"),
         (b"1" * 200, "line 1 is"),
+        (b"1\n0\n2\n4\n", "line 1 is"),
     ],
 )
 def test_wrong_index_is_refused(idx, message, tmp_path, monkeypatch):
@@ -346,6 +347,7 @@ def test_cache_moves_to_the_user_where_the_folder_cannot_be_written(tmp_path, mo
     (tmp_path / "train.idx.cache").mkdir()  # a name that cannot be replaced, also not by root
     offsets = RecordReader(rec).offsets.tolist()
     assert len(list((tmp_path / "user" / "arcscale").iterdir())) == 1
+    assert not list(tmp_path.glob("*.partial"))
     monkeypatch.setattr(record_index, "parse_idx", None)
     assert RecordReader(rec).offsets.tolist() == offsets
     monkeypatch.undo()
