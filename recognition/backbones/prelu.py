@@ -46,7 +46,7 @@ def _differentiable_gradients(x_BCHW: Tensor, slope_1C11: Tensor, grad_BCHW: Ten
 def _gradients(x_BCHW: Tensor, slope_1C11: Tensor, grad_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     """The same without a graph: in place, and a few samples at a time so that the passes meet in cache."""
     grad_x_BCHW = torch.empty_like(x_BCHW)
-    grad_slope_1C11 = torch.zeros_like(slope_1C11, dtype=torch.float32)
+    grad_slope_1C11 = torch.zeros_like(slope_1C11, dtype=torch.promote_types(slope_1C11.dtype, torch.float32))
     samples = max(1, CHUNK_ELEMENTS // x_BCHW[:1].numel())
     for x, grad, grad_x in zip(x_BCHW.split(samples), grad_BCHW.split(samples), grad_x_BCHW.split(samples)):
         grad_slope_1C11 += x.clamp_max(0).mul_(grad).sum((0, 2, 3), keepdim=True)

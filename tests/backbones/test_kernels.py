@@ -46,6 +46,10 @@ def test_prelu_has_correct_first_and_second_derivatives():
     weight = torch.tensor([0.25, 0.7, -0.3], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(apply, (x, weight))
     assert torch.autograd.gradgradcheck(apply, (x, weight))
+    # The graph of a first derivative takes another way than the derivative itself: both must arrive.
+    plain = torch.autograd.grad(apply(x, weight).pow(2).sum(), (x, weight))
+    graphed = torch.autograd.grad(apply(x, weight).pow(2).sum(), (x, weight), create_graph=True)
+    torch.testing.assert_close(plain, graphed)
 
 
 def test_prelu_without_gradients_is_the_stock_operator():
