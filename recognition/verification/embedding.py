@@ -47,7 +47,9 @@ def embed_images(
     starts = range(first, min(first + per_rank, len(images)), batch_size)
     rows = []  # (B, D + 1): the embeddings, and beside them the sum of the lengths over both views
     with evaluating(embed):
-        bar = tqdm(starts, f"embedding {title}", delay=2, leave=False, disable=None if runtime.is_main else True, unit="batch")
+        bar = tqdm(
+            starts, f"embedding {title}", delay=2, leave=False, disable=None if runtime.is_main else True, unit="batch"
+        )
         for start in bar:
             images_BHWC = torch.from_numpy(images[start : start + batch_size]).to(runtime.device)
             rows.append(_both_views(embed, images_BHWC, flip=flip))

@@ -89,19 +89,13 @@ def _from_buffer(raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str) 
 
 
 def _array_of(raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    """View `raw` as an array; PickleError unless the bytes are exactly what the shape needs."""
+    """View `raw` as an array; PickleError or ValueError unless the bytes are exactly what the shape needs."""
     if not isinstance(dtype, _Dtype) or order not in ("C", "F") or not isinstance(raw, bytes):
         raise PickleError("numpy array without its bytes, type or order; object arrays are not read")
     lengths_are_sane = isinstance(shape, tuple) and all(isinstance(n, int) and 0 <= n < 1 << 40 for n in shape)
     if not lengths_are_sane or len(shape) > 8:
         raise PickleError("numpy array with an impossible shape")
-    size = 1
-    for n in shape:
-        size *= n
-    kind = dtype.numpy()
-    if size * kind.itemsize != len(raw):
-        raise PickleError(f"numpy array of shape {shape} and type {kind} does not fit its {len(raw)} bytes")
-    return np.frombuffer(raw, kind).reshape(shape, order=order)
+    return np.frombuffer(raw, dtype.numpy()).reshape(shape, order=order)  # ValueError unless they fit
 
 
 _NUMPY_CORES = ("numpy.core", "numpy._core")

@@ -201,7 +201,7 @@ MEMORY_BOMBS = {
     ),
     "one text encoded again and again": (
         b"\x80\x02c_codecs\nencode\nq\x00X\x00\x00\x10\x00" + b"a" * (1 << 20) + b"q\x01U\x06latin1q\x02"
-        b"]" + b"h\x00h\x01h\x02\x86Ra" * 100_000 + b"."
+        b"]" + b"h\x00h\x01h\x02\x86Ra" * 300 + b"."
     ),
     "200,000 nested lists": b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".",
     "200,000 nested tuples": b"\x80\x02)" + b"\x85" * 200_000 + b".",
@@ -316,3 +316,17 @@ def test_large_sets_are_read_in_file_order(tmp_path):
     pairs = load_pairs(pair_file(tmp_path / "a.bin", num_pairs=150, protocol=2))
     for index in (0, 1, 149, 298, 299):
         np.testing.assert_array_equal(pairs.images[index], pil_pixels(jpeg(index)))
+
+
+def test_a_picture_beyond_the_limit_is_refused_before_it_is_decoded(tmp_path):
+    large = jpeg(0, 2100)  # 4.4 million pixels: less than Pillow's own limit, more than a face crop can need
+    with pytest.raises(InputError, match="image 0 .* at most 4194304 pixels"):
+        load_pairs(write(tmp_path / "a.bin", ([large] * 2, [True])))
+
+
+@pytest.mark.parametrize("name", [b"cos\nsystem\n", b"\x8c\x02os\x8c\x06system\x93", b"cbuiltins\ngetattr\n"])
+def test_an_unknown_name_is_refused_where_it_stands_even_if_never_called(tmp_path, name):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"\x80\x04" + name + b"0" + pickle.dumps((IMAGES, FLAGS), 4)[2:])
+    with pytest.raises(InputError, match="which is code and not data: refused, nothing was executed"):
+        load_pairs(path)

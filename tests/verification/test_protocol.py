@@ -96,6 +96,16 @@ def test_tar_at_far_is_the_best_threshold_that_keeps_the_promise():
     assert [far for far, tar in result.tar_at_far.items() if tar is not None] == [1e-1, 1e-2, 1e-3]
 
 
+def test_genuine_pairs_at_the_limit_itself_are_not_accepted():
+    """20 impostors at one distance, genuine pairs at the very same one: FAR 10 % lets in none of either."""
+    issame = np.arange(40) % 2 == 0
+    embeddings = np.tile([[1.0, 0.0], [0.0, 1.0]], (40, 1))
+    embeddings[1:16:4] = (1.0, 0.0)  # four genuine pairs at distance 0
+    result = verify_pairs(embeddings, issame)
+    assert np.sum(result.distances_P[issame] == 0) == 4
+    assert result.tar_at_far[0.1] == 4 / 20
+
+
 def test_too_few_impostors_give_no_tar():
     embeddings, issame = noisy_pairs(0, 1.1, num_pairs=100)
     assert verify_pairs(embeddings, issame).tar_at_far[1e-2] is None
