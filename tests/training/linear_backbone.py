@@ -4,9 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import torch
+from torch import nn
+
 from recognition.config import load_config
 from recognition.data.loader import Batch
-from torch import nn
 
 BASE = Path(__file__).resolve().parents[2] / "configs" / "base.py"
 SIZE, D = 8, 16

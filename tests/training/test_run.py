@@ -6,6 +6,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import nn
+
 from recognition.config import load_config
 from recognition.data.synthetic import synthetic_pairs
 from recognition.errors import InputError
@@ -14,8 +16,6 @@ from recognition.training.evaluation import averaged_statistics
 from recognition.training.loop import train
 from recognition.training.metrics import read_rows
 from recognition.weights import load_backbone
-from torch import nn
-
 from tests.conftest import ROOT
 from tests.ranks import run_ranks
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from recognition.training.schedule import learning_rate, step_counts
 
 

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from recognition.errors import InputError
 from recognition.head import CombinedMarginLoss, PartialFC
 from recognition.runtime import Runtime
 from recognition.training.step import TrainStep
-from torch import nn
-
 from tests.ranks import run_ranks
 from tests.training.linear_backbone import D, batch, config, linear_backbone
 
