@@ -33,8 +33,9 @@ def test_onnx_takes_any_batch(name, tmp_path):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("gradient_checkpointing", [False, True])
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    ("name", "gradient_checkpointing"), [("r_tiny", True), ("mbf_tiny", False), ("vit_tiny", True)]
+)
 def test_training_step_is_one_graph(name, gradient_checkpointing):
     torch.manual_seed(0)
     network = build_backbone(name, gradient_checkpointing=gradient_checkpointing)

@@ -8,7 +8,7 @@ from torch import nn
 
 from recognition.backbones import build_backbone
 from recognition.backbones.recompute import run_checkpointed
-from recognition.backbones.vit import DropPath, choose_patches, restore_patches
+from recognition.backbones.vit import DropPath, Mlp, choose_patches, restore_patches
 
 TINY = ["r_tiny", "mbf_tiny", "vit_tiny"]
 # The last batch norm makes every sum and square of the output nearly constant: its gradient would be rounding.
@@ -148,6 +148,15 @@ def test_a_tenth_of_the_144_patches_is_masked_in_training_only():
     network(images())
     network.eval()(images())
     assert lengths == [129, 144]
+
+
+def test_mlp_rectifies_between_0_and_6():
+    mlp = Mlp(2)
+    for layer, gain in ((mlp.fc1, 1.0), (mlp.fc2, 0.125)):
+        nn.init.constant_(layer.weight, gain)
+        nn.init.zeros_(layer.bias)
+    x_1LD = torch.tensor([[[-1.0, -1.0], [1.0, 2.0], [5.0, 4.0]]])
+    assert mlp(x_1LD)[0, :, 0].tolist() == [0.0, 3.0, 6.0]
 
 
 def test_drop_path_keeps_the_mean_and_drops_whole_samples():
