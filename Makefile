@@ -18,6 +18,7 @@ test: $(STAMP) lint
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 
 interop: $(STAMP)
 	$(BIN)/python tests/interop/interop.py

@@ -20,3 +20,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all; bytes of file names that are no UTF-8 survive the round trip."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape")

@@ -47,7 +47,7 @@ def _explain(line: str, *, label: str = "error", unexpected: bool = False) -> No
         handler.stream.write(f"{rank}{label}: {line}\n{traceback.format_exc()}")
         handler.flush()
     if unexpected and files:
-        line += f" (traceback in {os.path.relpath(files[0].baseFilename)})"
+        line += f" (traceback in {files[0].baseFilename})"
     elif unexpected:
         traceback.print_exc()
     print(f"{rank}{label}: {line}", file=sys.stderr)

@@ -84,6 +84,7 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
             rank=rank,
             world_size=world,
             timeout=timedelta(seconds=collective_timeout_s),
+            device_id=torch_device if backend == "nccl" else None,
         )
     try:
         yield Runtime(rank, world, local_rank, local_world, torch_device, backend)

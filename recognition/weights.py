@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import shutil
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,19 @@ def save_backbone(path: str | PathLike, module: nn.Module, meta: dict[str, Any])
     """
     path = Path(path)
     state = plain_state(module)
-    with replacing(path) as partial:
-        if path.suffix == ".safetensors":
-            text = json.dumps({**meta, "sha256": weights_sha256(state)})
-            save_file(state, partial, metadata={"format": "pt", META_KEY: text})
-        elif path.suffix in (".pt", ".pth"):
-            torch.save(state, partial)
-        else:
-            raise InputError(f"{path}: weights are written as .safetensors or .pt; choose one of these suffixes")
+    if path.suffix not in (".safetensors", ".pt", ".pth"):
+        raise InputError(f"{path}: weights are written as .safetensors or .pt; choose one of these suffixes")
+    try:
+        with replacing(path) as partial:
+            if path.suffix == ".safetensors":
+                text = json.dumps({**meta, "sha256": weights_sha256(state)})
+                save_file(state, partial, metadata={"format": "pt", META_KEY: text})
+            else:
+                torch.save(state, partial)
+    except (SafetensorError, RuntimeError) as error:
+        # Neither library says "disk full" with an OSError, nor which file it was.
+        free = f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB are free there"
+        raise InputError(f"{path} could not be written, {free}; make room ({_first_line(error)})") from error
 
 
 def load_backbone(path: str | PathLike, network: str | None = None) -> tuple[nn.Module, dict[str, Any]]:

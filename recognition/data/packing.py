@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from recognition.atomic import write_text
 from recognition.data.decode import is_jpeg
 from recognition.data.encode import map_in_order, to_jpeg
 from recognition.data.record_format import EXACT_LABELS
@@ -98,21 +99,15 @@ def _pack(
         # The set before this one loses its description before its records go, so they never disagree.
         for name in ("property", NAMES):
             (out_dir / name).unlink(missing_ok=True)
-    _write_aside(out_dir / "property", f"{classes},{size[0]},{size[1]}")
+    write_text(out_dir / "property", f"{classes},{size[0]},{size[1]}")
     if names is not None:
-        _write_aside(out_dir / NAMES, "".join(f"{name}\n" for name in names))
+        write_text(out_dir / NAMES, "".join(f"{name}\n" for name in names))
     return Packed(rec, count, classes)
 
 
 def _rounded(number: int) -> float:
     # Only the first number of a row is kept exact above 2^24; readers find the other one from the keys.
     return float(np.float32(number)) if number >= EXACT_LABELS else float(number)
-
-
-def _write_aside(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text(text, encoding="utf-8", errors="surrogateescape")
-    os.replace(aside, path)
 
 
 def unpack(rec: str | Path, out_dir: str | Path) -> Packed:

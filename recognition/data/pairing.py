@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from recognition.atomic import replacing
 from recognition.data.encode import map_in_order, to_jpeg
 from recognition.data.sources import FolderSource
 from recognition.errors import InputError
@@ -150,14 +151,5 @@ def write_pairs(bin_path: str | Path, images: Sequence[bytes], issame: Sequence[
     """Write a verification set as insightface reads it, a pickle of (2P encoded images, P flags), in one step."""
     if len(images) != 2 * len(issame) or not images:
         raise InputError(f"{bin_path}: {len(images)} images for {len(issame)} pairs; give two images for each pair")
-    path = Path(bin_path)
-    aside = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(aside, "wb") as file:
-            pickle.dump(([bytes(image) for image in images], [bool(same) for same in issame]), file, protocol=4)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with replacing(Path(bin_path)) as partial, open(partial, "wb") as file:
+        pickle.dump(([bytes(image) for image in images], [bool(same) for same in issame]), file, protocol=4)

@@ -7,7 +7,6 @@ user's cache folder where that cannot be written, and is left out altogether whe
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from recognition.atomic import replacing
 from recognition.data.record_format import HEADER, RECOPY, REINDEX, RecordError, read_body, record_error
 
 CACHE_MAGIC = b"arcscale index 1"
@@ -177,20 +177,12 @@ def read_cache(cache: Path, stamp: np.ndarray) -> RecordIndex | None:
 
 def write_cache(cache: Path, stamp: np.ndarray, index: RecordIndex) -> bool:
     """Write the cache aside and rename it; False, with nothing left behind, where that is not possible."""
-    aside = cache.with_name(f"{cache.name}.{os.getpid()}.partial")  # every rank of a run may build it at the same time
     head = CACHE_MAGIC + stamp.tobytes() + np.int64(len(index.keys)).tobytes()
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "wb") as file:
+        with replacing(cache) as partial, open(partial, "wb") as file:
             file.write(head.ljust(CACHE_HEADER_BYTES, b"\0"))
             index.keys.tofile(file)
             index.offsets.tofile(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, cache)
     except OSError:
         return False
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
     return True

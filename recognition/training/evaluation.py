@@ -20,7 +20,7 @@ from recognition.verification import Pairs, VerificationResult, load_pairs, veri
 from recognition.verification.embedding import Embeddings, embed_images
 
 
-def open_targets(cfg: TrainConfig) -> dict[str, Pairs]:
+def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, Pairs]:
     """The verification sets that the config names, loaded; InputError naming the file when one is missing."""
     folder = Path(cfg.val_dir or cfg.rec)
     targets = {}
@@ -35,7 +35,7 @@ def open_targets(cfg: TrainConfig) -> dict[str, Pairs]:
                 f"verification set {path} does not exist; "
                 f"put it there, name its folder with val_dir=, or pass val_targets=[]"
             )
-        targets[name] = load_pairs(path)
+        targets[name] = load_pairs(path, progress=runtime.is_main)
     return targets
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from torch import nn
 
+from recognition.atomic import write_text
 from recognition.config import TrainConfig
 from recognition.data.transforms import CHANNEL_ORDER, MEAN, STD
 from recognition.export import export_onnx
 from recognition.training.evaluation import Results, best_json
 from recognition.training.metrics import read_rows
-from recognition.training.run_directory import write_text
 from recognition.verification import Pairs
 from recognition.verification.report import write_report
 from recognition.weights import save_backbone

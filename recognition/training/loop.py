@@ -45,7 +45,7 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
             f"{cfg.batch_size * runtime.world * cfg.gradient_acc}; lower batch_size or raise num_epoch"
         )
     steps = min(total_steps, cfg.max_steps or total_steps)
-    targets = open_targets(cfg)
+    targets = open_targets(cfg, runtime)
     run_dir = begin_run(cfg, runtime, remarks)
 
     torch.manual_seed(cfg.seed)
@@ -59,9 +59,9 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     margin = CombinedMarginLoss(
         cfg.scale, *cfg.margin_list, cfg.interclass_filtering_threshold, margin_gradient=cfg.margin_gradient
     )
-    head = PartialFC(
-        margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, runtime=runtime, seed=cfg.seed
-    ).to(runtime.device)
+    head = PartialFC(margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, runtime=runtime, seed=cfg.seed).to(
+        runtime.device
+    )
     take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime)
     torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from recognition.atomic import replacing
+from recognition.atomic import write_text
 from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
 
@@ -23,9 +23,3 @@ def prepare_run_directory(cfg: TrainConfig) -> tuple[Path, Path | None]:
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "config.json", config_json(cfg))
     return run_dir, aside
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old content or the new, never a part."""
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from recognition.errors import InputError
 from recognition.head import PartialFC
 from recognition.runtime import Runtime
 from recognition.training.optimizer import build_optimizer, build_scaler
+
+# torch 2.13 renamed the switch and warns at the old name.
+RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
+LOCAL_BUFFERS = "forward_sync_buffers" if RENAMED else "broadcast_buffers"
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ def parallel(backbone: nn.Module, cfg: TrainConfig, runtime: Runtime) -> nn.Modu
         module = DistributedDataParallel(
             backbone,
             device_ids=[runtime.device.index] if runtime.device.type == "cuda" else None,
-            broadcast_buffers=False,
             gradient_as_bucket_view=True,
+            **{LOCAL_BUFFERS: False},
         )
     return torch.compile(module) if cfg.compile else module
 

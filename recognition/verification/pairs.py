@@ -101,7 +101,8 @@ def _decode_all(images: list, path: Path, *, progress: bool) -> np.ndarray:
 
     with ThreadPoolExecutor(usable_cores()) as threads:
         work = threads.map(decode, range(len(images)))
-        for _ in tqdm(work, f"decoding {path.name}", len(images), delay=2, leave=False, disable=not progress):
+        hidden = None if progress else True  # None: hidden unless a terminal watches
+        for _ in tqdm(work, f"decoding {path.name}", len(images), delay=2, leave=False, disable=hidden):
             pass
     return decoded
 

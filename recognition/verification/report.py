@@ -28,7 +28,7 @@ import jinja2
 import numpy as np
 import simplejpeg
 
-from recognition.atomic import replacing
+from recognition.atomic import write_text
 from recognition.verification.charts import cosine, histogram_svg, loss_svg, roc_svg, score_histogram, thinned
 from recognition.verification.embedding import Embeddings
 from recognition.verification.glossary import GLOSSARY
@@ -69,8 +69,7 @@ def write_report(
         JSON: json.dumps(facts, indent=1, allow_nan=False) + "\n",
     }
     for name, text in pages.items():
-        with replacing(out_dir / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(out_dir / name, text)
     return out_dir / HTML
 
 

@@ -42,9 +42,8 @@ def test_warmup_starts_low_reaches_the_base_once_and_ends_near_zero(schedule):
 
 def test_step_counts_follow_images_not_floors_per_epoch():
     # 3561 images, 12 epochs, batch 128: 42732 images are 333 whole batches; flooring each epoch would give 324.
-    assert step_counts(
-        num_samples=3561, batch_size=64, world=2, gradient_acc=1, num_epoch=12, warmup_epoch=1
-    ) == (333, 27)
-    assert step_counts(
-        num_samples=100, batch_size=5, world=2, gradient_acc=3, num_epoch=2, warmup_epoch=0
-    ) == (6, 0)
+    assert step_counts(num_samples=3561, batch_size=64, world=2, gradient_acc=1, num_epoch=12, warmup_epoch=1) == (
+        333,
+        27,
+    )
+    assert step_counts(num_samples=100, batch_size=5, world=2, gradient_acc=3, num_epoch=2, warmup_epoch=0) == (6, 0)

@@ -1,0 +1,92 @@
+"""Where numbers go: JSON that stays JSON, and a wandb key that goes to wandb alone."""
+
+import json
+import math
+import sys
+import types
+
+import pytest
+
+from recognition.errors import InputError
+from recognition.training.metrics import MetricsWriter, read_rows
+from recognition.training.progress import Throughput, duration
+from tests.training.linear_backbone import config
+
+
+def test_non_finite_numbers_are_null(tmp_path):
+    with MetricsWriter(tmp_path, config(using_tensorboard=False)) as metrics:
+        metrics.write("train", 3, loss=math.inf, lr=0.1, nested={"0.1": math.nan})
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "kind": "train", "step": 3, "loss": None, "lr": 0.1, "nested": {"0.1": None},
+    }  # fmt: skip
+
+
+def test_the_other_ranks_write_nothing(tmp_path):
+    with MetricsWriter(None, config()) as metrics:
+        metrics.write("train", 1, loss=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+class FakeWandb(types.ModuleType):
+    """The few calls of wandb's client that a run makes, remembered."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.calls = []
+
+    def __getattr__(self, name):
+        def call(*args, **kwargs):
+            self.calls.append((name, args, kwargs))
+            return self
+
+        return call
+
+
+def test_wandb_gets_the_numbers_and_the_key_only_at_login(tmp_path, monkeypatch):
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    cfg = config(using_wandb=True, wandb_key="secret-key", using_tensorboard=False, wandb_project="faces")
+    with MetricsWriter(tmp_path, cfg) as metrics:
+        metrics.write("verification", 5, target="lfw", accuracy=0.9, tar_at_far={"0.1": 1.0})
+    calls = {name: (args, kwargs) for name, args, kwargs in wandb.calls}
+    assert calls["login"] == ((), {"key": "secret-key"})
+    assert calls["init"][1]["project"] == "faces"
+    assert calls["log"] == (({"verification/lfw/accuracy": 0.9},), {"step": 5})
+    assert "finish" in calls
+    others = [call for call in wandb.calls if call[0] != "login"]
+    assert "secret-key" not in repr(others)
+    assert "secret-key" not in "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_missing_wandb_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(InputError, match=r"pip install 'arcscale\[wandb\]'"):
+        MetricsWriter(tmp_path, config(using_wandb=True, using_tensorboard=False))
+
+
+def test_rows_are_read_back_by_kind(tmp_path):
+    with MetricsWriter(tmp_path, config(using_tensorboard=False)) as metrics:
+        for step in (1, 2):
+            metrics.write("train", step, loss=float(step))
+            metrics.write("verification", step, target="lfw", accuracy=0.5)
+    assert [row["loss"] for row in read_rows(tmp_path, "train")] == [1.0, 2.0]
+
+
+def test_throughput_counts_images_and_waiting(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("recognition.training.progress.time.perf_counter", lambda: clock[0])
+    throughput = Throughput(started=100.0)
+    throughput.add(64, 0.5)
+    throughput.add(64, 0.5)
+    clock[0] = 104.0
+    assert throughput.read() == {"images_per_s": 32.0, "data_wait": 0.25}
+    clock[0] = 105.0
+    assert throughput.read() == {"images_per_s": 0.0, "data_wait": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(9.9, "9s"), (61, "1m01s"), (3600 * 5 + 120, "5h02m"), (86400 * 3 + 3600, "3d01h")]
+)
+def test_durations_read_well(seconds, text):
+    assert duration(seconds) == text
