@@ -1,7 +1,7 @@
 """Experiments: one Python file each, with a `config` EasyDict that holds only what differs from `base.py`.
 
-`base.py` documents every key and its default; `datasets.py` holds what a training set dictates. The docstring of an
-experiment reads like its record:
+`base.py` documents every key and its default; `datasets.py` holds what a training set dictates, `recipes.py` what
+several experiments share beyond that. The docstring of an experiment reads like its record:
 
     Paper      where the method and the training set come from
     Command    how to run it on the number of GPUs that its learning rate was chosen for

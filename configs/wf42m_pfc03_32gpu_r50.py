@@ -12,14 +12,7 @@ Cost       no published rate
 
 from easydict import EasyDict as edict
 
-from configs.datasets import WF42M
+from configs.recipes import WF42M_PFC03_IRESNET
 
-config = edict(WF42M)
+config = edict(WF42M_PFC03_IRESNET)
 config.network = "r50"
-config.margin_list = (1.0, 0.0, 0.4)
-config.sample_rate = 0.3
-config.fp16 = True
-config.weight_decay = 5e-4
-config.lr = 0.4
-config.num_epoch = 20
-config.warmup_epoch = 2

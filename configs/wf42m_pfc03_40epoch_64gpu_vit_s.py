@@ -14,17 +14,7 @@ Cost       25,000 images/s on 64 GPUs of a kind not stated (arcface_torch);
 
 from easydict import EasyDict as edict
 
-from configs.datasets import WF42M
+from configs.recipes import WF42M_PFC03_VIT
 
-config = edict(WF42M)
+config = edict(WF42M_PFC03_VIT)
 config.network = "vit_s_dp005_mask_0"
-config.margin_list = (1.0, 0.0, 0.4)
-config.sample_rate = 0.3
-config.fp16 = True
-config.optimizer = "adamw"
-config.batch_size = 384
-config.lr = 0.001
-config.weight_decay = 0.1
-config.num_epoch = 40
-config.warmup_epoch = 4
-config.val_targets = []

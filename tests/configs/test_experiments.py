@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from configs import datasets, recipes
 from recognition.backbones import build_backbone
 from recognition.config import ConfigError, TrainConfig, base_values, load_config
+from tests.conftest import CONFIGS
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # Typed off arcface_torch's own files, whose values these are; its base.py is the 42nd file.
 THEIRS = json.loads((Path(__file__).parent / "arcface_torch_values.json").read_text())
 OURS = {"faces_umd_mbf", "demo_orl"}
-EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem not in ("__init__", "base", "datasets"))
+SHARED = ("__init__", "base", "datasets", "recipes")
+EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem not in SHARED)
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
 
 
@@ -57,13 +59,13 @@ def test_defaults_are_those_of_arcface_torch():
     assert {key: base_values()[key] for key in theirs} == theirs
 
 
-def test_faces_umd_is_the_example_of_the_source_document():
+def test_faces_umd_is_the_example_of_a_blog_for_insightface_users():
     cfg = load("faces_umd_mbf")
     assert (cfg.network, cfg.margin_list, cfg.embedding_size, cfg.sample_rate) == ("mbf", (1.0, 0.0, 0.4), 512, 1.0)
     assert (cfg.fp16, cfg.momentum, cfg.weight_decay, cfg.batch_size, cfg.lr) == (True, 0.9, 1e-4, 128, 0.1)
     assert (cfg.verbose, cfg.dali, cfg.num_classes, cfg.num_epoch, cfg.warmup_epoch) == (2000, False, 8277, 20, 0)
     assert cfg.val_targets == ("lfw", "cfp_fp", "agedb_30")
-    # The document repeats the number of identities here; there are many more images, and the record file counts them.
+    # The blog repeats the number of identities here; there are many more images, and the record file counts them.
     assert cfg.num_image is None
 
 
@@ -145,6 +147,9 @@ def test_files_state_only_what_differs(name):
     said_for_clarity = {"network", "num_epoch", "weight_decay"}
     repeated = [key for key, value in own if base_values()[key] == value and key not in said_for_clarity]
     assert not repeated
+    start = next(node.value.args for node in tree.body if isinstance(node, ast.Assign))  # of `config = edict(...)`
+    shared = (vars(datasets) | vars(recipes))[start[0].id] if start else {}
+    assert not [key for key, value in own if shared.get(key, "absent") == value]
 
 
 KEPT = [

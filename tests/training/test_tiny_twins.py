@@ -10,7 +10,8 @@ from recognition.training.loop import train
 from recognition.training.metrics import read_rows
 from tests.conftest import ROOT
 
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "datasets"))
+SHARED = ("__init__", "datasets", "recipes")
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in SHARED)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
