@@ -98,8 +98,6 @@ config.precision = None
 config.fp16 = False
 # Fuse the backbone with torch.compile: minutes at the start, faster steps.
 config.compile = False
-# Keep images in NHWC memory order, which convolutions prefer.
-config.channels_last = True
 
 # ---- Where it runs --------------------------------------------------------------------------------------------------
 

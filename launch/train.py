@@ -10,9 +10,8 @@ choices are documented in configs/base.py. `tiny=True` shrinks any config to a f
 import argparse
 from pathlib import Path
 
-from recognition.config import load_config
-
 from recognition.command import run_command
+from recognition.config import load_config
 from recognition.runtime import start_runtime
 from recognition.training.loop import train
 

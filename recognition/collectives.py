@@ -52,18 +52,6 @@ def all_reduce_max(tensor: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     return largest
 
 
-def any_rank(flag: bool, runtime: Runtime) -> bool:
-    """True on every rank when the flag is True on at least one; all ranks must call it."""
-    if runtime.world == 1:
-        return flag
-    return bool(all_reduce_max(torch.tensor([flag], dtype=torch.int32, device=runtime.device), runtime).item())
-
-
-def all_agree(flag: bool, runtime: Runtime) -> bool:
-    """True on every rank when the flag is True on all of them; all ranks must call it."""
-    return not any_rank(not flag, runtime)
-
-
 class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:

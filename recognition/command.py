@@ -9,9 +9,10 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from recognition.environment import launched
 from recognition.errors import InputError
+from recognition.log import LOG
 
-LOG = logging.getLogger("arcscale")
 PEER_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
 
 
@@ -19,7 +20,7 @@ def run_command(main: Callable[[], None]) -> None:
     """Run `main` and exit: 0 when it returns, 2 for the user's mistakes, 130 after Ctrl-C, 1 for anything else."""
     code = 0
     # torchrun ends the other ranks with SIGTERM when one fails; without this they would die with a half-drawn screen.
-    if "RANK" in os.environ:
+    if launched().world > 1:
         signal.signal(signal.SIGTERM, lambda *_: _end(143))
     try:
         main()
@@ -41,7 +42,7 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def _explain(line: str, *, label: str = "error", unexpected: bool = False) -> None:
-    rank = f"[rank {os.environ['RANK']}] " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
+    rank = launched().label
     files = [handler for handler in LOG.handlers if isinstance(handler, logging.FileHandler)]
     for handler in files:
         handler.stream.write(f"{rank}{label}: {line}\n{traceback.format_exc()}")
@@ -63,7 +64,7 @@ def _end(code: int) -> None:
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if launched().world > 1:
         # Interpreter teardown with gloo threads alive aborts now and then: a finished run would count as failed.
         os._exit(code)
     sys.exit(code)

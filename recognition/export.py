@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from recognition.atomic import replacing
-from recognition.data.transforms import CHANNEL_ORDER, MEAN, STD
+from recognition.data.transforms import INPUT_FACTS
 from recognition.errors import InputError
 from recognition.verification.embedding import evaluating
 from recognition.weights import META_KEY, plain_state, weights_sha256
@@ -42,15 +42,20 @@ def export_onnx(module: nn.Module, path: str | PathLike, meta: dict[str, Any]) -
     """
     path = Path(path)
     sha256 = weights_sha256(plain_state(module))
-    meta = {"channel_order": CHANNEL_ORDER, "mean": MEAN, "std": STD, **meta, "sha256": sha256}
+    meta = {**INPUT_FACTS, **meta, "sha256": sha256}
+    require_exportable(module, str(path))
     # A copy: the caller's network keeps its device, its memory format and its mode.
     module = copy.deepcopy(module).cpu().float().to(memory_format=torch.contiguous_format)
-    size_bytes = sum(tensor.numel() * 4 for tensor in module.state_dict().values())
-    if size_bytes >= MAX_PROTOBUF_BYTES:
-        raise InputError(f"{path}: the weights have {size_bytes / 2**30:.1f} GiB, but an ONNX file holds at most 2 GiB")
     with replacing(path) as partial, evaluating(module):
         _write(module, partial, meta)
         return _largest_difference(module, partial, size=meta.get("image_size", 112), name=path)
+
+
+def require_exportable(module: nn.Module, what: str) -> None:
+    """InputError, beginning with `what`, when the weights do not fit into one ONNX file."""
+    size_bytes = sum(tensor.numel() * 4 for tensor in module.state_dict().values())
+    if size_bytes >= MAX_PROTOBUF_BYTES:
+        raise InputError(f"{what}: the weights have {size_bytes / 2**30:.1f} GiB, but an ONNX file holds at most 2 GiB")
 
 
 def _write(module: nn.Module, path: Path, meta: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from recognition.environment import launched
 from recognition.errors import InputError
 from recognition.heap import keep_freed_memory
 
@@ -21,8 +22,6 @@ class Runtime:
 
     rank: int = 0
     world: int = 1
-    local_rank: int = 0
-    local_world: int = 1
     device: torch.device = torch.device("cpu")
     backend: str = "none"
 
@@ -58,36 +57,32 @@ def pick_device(name: str, local_rank: int) -> torch.device:
 
 @contextmanager
 def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_s: float = 600.0) -> Iterator[Runtime]:
-    """Read torchrun's variables, start the process group when there is more than one rank, and end it afterwards.
+    """Take the place that torchrun gave; start the process group where there are several ranks, and end it afterwards.
 
     `threads` is the number of CPU threads a rank computes with; 0 shares the machine's cores among its ranks.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    rank = int(os.environ.get("RANK", "0"))
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    torch_device = pick_device(device, local_rank)
-    torch.set_num_threads(threads or max(1, usable_cores() // local_world))
+    place = launched()
+    torch_device = pick_device(device, place.local_rank)
+    torch.set_num_threads(threads or max(1, usable_cores() // place.local_world))
     backend = "none"
     if torch_device.type == "cuda":
         torch.cuda.set_device(torch_device)
     else:
         keep_freed_memory()
-    if world > 1:
+    if place.world > 1:
         backend = "nccl" if torch_device.type == "cuda" else "gloo"
-        # The restart count keeps a restarted run off the addresses that its dead predecessor left in the store.
-        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        store, rank, world = next(iter(dist.rendezvous("env://", rank, world)))
+        store, _, _ = next(iter(dist.rendezvous("env://", place.rank, place.world)))
         dist.init_process_group(
             backend,
-            store=dist.PrefixStore(f"restart-{restart}", store),
-            rank=rank,
-            world_size=world,
+            # The restart count keeps a restarted run off the addresses that its dead predecessor left in the store.
+            store=dist.PrefixStore(f"restart-{place.restarts}", store),
+            rank=place.rank,
+            world_size=place.world,
             timeout=timedelta(seconds=collective_timeout_s),
             device_id=torch_device if backend == "nccl" else None,
         )
     try:
-        yield Runtime(rank, world, local_rank, local_world, torch_device, backend)
+        yield Runtime(place.rank, place.world, torch_device, backend)
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

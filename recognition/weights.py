@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recognition.atomic import replacing
 from recognition.backbones import backbone_names, build_backbone
-from recognition.data.transforms import CHANNEL_ORDER, MEAN, STD
+from recognition.data.transforms import INPUT_FACTS
 from recognition.errors import InputError
 
 META_KEY = "arcscale"  # of the safetensors header and of ONNX metadata; its value is JSON
@@ -71,14 +71,16 @@ def load_backbone(path: str | PathLike, network: str | None = None) -> tuple[nn.
     _require_same_tensors(module.state_dict(), state, network=network, path=path)
     # assign: the tensors just read become the parameters, so nothing is drawn at random first and nothing is copied.
     module.load_state_dict(state, assign=True)
-    known = {
-        "network": network,
+    meta = {
         "params": sum(parameter.numel() for parameter in module.parameters()),
+        **INPUT_FACTS,
+        **stored,
+        "network": network,
         "embedding_size": embedding_size,
         "image_size": image_size,
+        "sha256": weights_sha256(state),
+        "file": str(path),
     }
-    described = {"channel_order": CHANNEL_ORDER, "mean": MEAN, "std": STD, **stored}
-    meta = known | described | known | {"sha256": weights_sha256(state), "file": str(path)}
     return module.eval().requires_grad_(False), meta
 
 
@@ -125,7 +127,7 @@ def _weights_file(path: Path) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State dict and stored metadata ({} in a .pt, where config.json of the run is asked for the network)."""
+    """State dict and stored metadata; for a .pt the latter comes from the run's config.json, if it lies in a run."""
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -155,7 +157,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(stored, dict):
         raise InputError(f"{path}: its {META_KEY} header is not a JSON object")
     if "sha256" in stored and stored["sha256"] != weights_sha256(state):
-        raise InputError(f"{path} is damaged: its weights have not the SHA-256 that its header states; copy it again")
+        raise InputError(f"{path} is damaged: its weights do not match the SHA-256 in its header; copy it again")
     return state, stored
 
 

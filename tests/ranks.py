@@ -81,7 +81,7 @@ def _run_rank(
                     world_size=world,
                     timeout=timedelta(seconds=timeout_s),
                 )
-            runtime = Runtime(rank, world, rank, world, torch.device("cpu"), "gloo" if world > 1 else "none")
+            runtime = Runtime(rank, world, torch.device("cpu"), "gloo" if world > 1 else "none")
             message = ("result", fn(runtime, *args))
         except BaseException as error:
             message = ("error", time.monotonic(), error, traceback.format_exc())

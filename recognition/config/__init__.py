@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ from recognition.config.source import CONFIGS_DIR, ConfigError, find_config, rea
 from recognition.config.tiny import shrink
 from recognition.config.types import masked, typed_values
 
-__all__ = ["ConfigError", "TrainConfig", "config_json", "describe_config", "load_config"]
+__all__ = ["ConfigError", "TrainConfig", "config_json", "describe_config", "load_config", "without_effect"]
 
-LOG = logging.getLogger("arcscale")
 BASE = CONFIGS_DIR / "base.py"
 
 # Accepted because arcface_torch's files have them; whoever sets one learns that nothing comes of it.
@@ -78,7 +76,6 @@ class TrainConfig:
     precision: str | None
     fp16: bool
     compile: bool
-    channels_last: bool
 
     device: str
     threads: int
@@ -140,9 +137,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     if values["tiny"]:
         values = _overlaid(shrink(values), commands)
     given_by = dict.fromkeys(from_file, str(path)) | dict.fromkeys(commands, "command line")
-    for key, consequence in NO_EFFECT_YET.items():
-        if values[key]:
-            LOG.warning("%s: %s=%s has no effect yet: %s", given_by[key], key, values[key], consequence)
     try:
         return TrainConfig(**values)
     except ConfigError as error:
@@ -157,6 +151,13 @@ def base_values() -> dict[str, Any]:
 def config_json(cfg: TrainConfig) -> str:
     """The config as JSON, secrets masked."""
     return json.dumps(_shown(cfg), indent=2) + "\n"
+
+
+def without_effect(cfg: TrainConfig) -> list[str]:
+    """A sentence for each value that is accepted for arcface_torch's sake and does nothing."""
+    return [
+        f"{key}={getattr(cfg, key)} has no effect yet: {why}" for key, why in NO_EFFECT_YET.items() if getattr(cfg, key)
+    ]
 
 
 def describe_config(cfg: TrainConfig) -> str:

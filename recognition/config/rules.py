@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recognition.backbones import backbone_names
+from recognition.backbones import require_known
+from recognition.errors import InputError
+from recognition.head.margins import MARGIN_GRADIENTS
 
 if TYPE_CHECKING:
     from recognition.config import TrainConfig
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "optimizer": ("sgd", "adamw"),
     "schedule": ("polynomial", "cosine"),
-    "margin_gradient": ("exact", "straight_through"),
+    "margin_gradient": MARGIN_GRADIENTS,
     "precision": (None, "fp32", "bf16", "fp16"),
 }
 
@@ -61,7 +63,10 @@ def broken_rules(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
     """Every rule that `cfg` breaks, as the key at fault and a sentence that names the fix."""
     for key, choices in CHOICES.items():
         yield from _unknown_choice(key, getattr(cfg, key), choices)
-    yield from _unknown_choice("network", cfg.network, backbone_names())
+    try:
+        require_known(cfg.network)
+    except InputError as error:
+        yield "network", str(error)
     for key, (holds, sentence) in RANGES.items():
         value = getattr(cfg, key)
         if value is not None and not holds(value):

@@ -10,6 +10,8 @@ from recognition.permutation import permutation_keys, permute
 CHANNEL_ORDER = "RGB"
 MEAN = 127.5
 STD = 127.5
+# What every stored model says about the pictures it takes.
+INPUT_FACTS = {"channel_order": CHANNEL_ORDER, "mean": MEAN, "std": STD}
 FLIP_KEY = int.from_bytes(b"flip", "big")
 
 

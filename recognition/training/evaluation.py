@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ from recognition.collectives import all_reduce_mean
 from recognition.config import TrainConfig
 from recognition.data.synthetic import synthetic_pairs
 from recognition.errors import InputError
+from recognition.log import LOG
 from recognition.runtime import Runtime
-from recognition.training.metrics import LOG, MetricsWriter
-from recognition.verification import Pairs, VerificationResult, load_pairs, verify_pairs
-from recognition.verification.embedding import Embeddings, embed_images
+from recognition.training.metrics import MetricsWriter
+from recognition.verification import Pairs, load_pairs
+from recognition.verification.scores import Score, score_pairs
 
 
 def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, Pairs]:
@@ -58,7 +58,7 @@ def averaged_statistics(model: nn.Module, runtime: Runtime) -> Iterator[None]:
             norm.running_var.copy_(var)
 
 
-Results = dict[str, tuple[VerificationResult, Embeddings]]
+Scores = dict[str, Score]
 
 
 class Evaluation:
@@ -70,47 +70,30 @@ class Evaluation:
         self.targets, self.cfg, self.runtime, self.metrics = targets, cfg, runtime, metrics
         self.best: float | None = None
 
-    def __call__(self, model: nn.Module, step: int) -> tuple[Results, bool]:
-        """Results by target (equal on all ranks) and whether their mean accuracy is the best so far."""
-        results: Results = {}
+    def __call__(self, model: nn.Module, step: int) -> tuple[Scores, bool]:
+        """Scores by target (equal on all ranks) and whether their mean accuracy is the best so far."""
+        scores: Scores = {}
         for name, pairs in self.targets.items():
-            embedded = embed_images(
-                model, pairs.images, runtime=self.runtime, batch_size=self.cfg.val_batch_size, title=name
-            )
-            result = verify_pairs(embedded.emb_ND, pairs.issame)
-            results[name] = (result, embedded)
+            score = score_pairs(model, pairs, runtime=self.runtime, batch_size=self.cfg.val_batch_size, title=name)
+            scores[name] = score
             self.metrics.write(
                 "verification",
                 step,
                 target=name,
-                accuracy=result.accuracy,
-                accuracy_std=result.accuracy_std,
-                auc=result.auc,
-                eer=result.eer,
-                xnorm=embedded.xnorm,
-                tar_at_far={f"{far:g}": tar for far, tar in result.tar_at_far.items()},
+                accuracy=score.result.accuracy,
+                accuracy_std=score.result.accuracy_std,
+                auc=score.result.auc,
+                eer=score.result.eer,
+                xnorm=score.xnorm,
+                tar_at_far={f"{far:g}": tar for far, tar in score.result.tar_at_far.items()},
             )
-        if not results:
-            return results, False
-        mean = sum(result.accuracy for result, _ in results.values()) / len(results)
+            if self.runtime.is_main:
+                for line in score.lines(name):
+                    LOG.info("step %d  %s", step, line)
+        if not scores:
+            return scores, False
+        mean = sum(score.result.accuracy for score in scores.values()) / len(scores)
         is_best = self.best is None or mean > self.best
         if is_best:
             self.best = mean
-        return results, is_best
-
-
-def best_json(results: Results, step: int) -> str:
-    """What best.safetensors scored, for people."""
-    accuracy = {name: result.accuracy for name, (result, _) in results.items()}
-    return json.dumps({"step": step, "accuracy": accuracy}, indent=2)
-
-
-def log_results(results: Results, step: int) -> None:
-    """One line per verification set."""
-    for name, (result, embedded) in results.items():
-        LOG.info(
-            "step %d  %s  accuracy %.4f +- %.4f  auc %.4f  eer %.4f  xnorm %.2f",
-            *(step, name, result.accuracy, result.accuracy_std, result.auc, result.eer, embedded.xnorm),
-        )
-        for warning in result.warnings:
-            LOG.info("step %d  %s  warning: %s", step, name, warning)
+        return scores, is_best

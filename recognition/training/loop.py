@@ -10,15 +10,18 @@ from pathlib import Path
 import torch
 
 from recognition.backbones import build_backbone
-from recognition.config import TrainConfig, describe_config
-from recognition.data.loader import Batch, make_loader
+from recognition.config import TrainConfig, describe_config, without_effect
+from recognition.data.dali import DaliLoader
+from recognition.data.loader import Batch, Loader
 from recognition.data.sources import Source, open_source
 from recognition.errors import InputError
+from recognition.export import require_exportable
 from recognition.head import CombinedMarginLoss, PartialFC
+from recognition.log import LOG, end_log, start_log
 from recognition.runtime import Runtime
-from recognition.training.evaluation import Evaluation, averaged_statistics, log_results, open_targets
+from recognition.training.evaluation import Evaluation, averaged_statistics, open_targets
 from recognition.training.finish import finish_run, keep_best
-from recognition.training.metrics import LOG, MetricsWriter, end_log, start_log
+from recognition.training.metrics import MetricsWriter, import_wandb
 from recognition.training.progress import Progress
 from recognition.training.run_directory import prepare_run_directory
 from recognition.training.schedule import learning_rate, step_counts
@@ -46,7 +49,6 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
         )
     steps = min(total_steps, cfg.max_steps or total_steps)
     targets = open_targets(cfg, runtime)
-    run_dir = begin_run(cfg, runtime, remarks)
 
     torch.manual_seed(cfg.seed)
     backbone = build_backbone(
@@ -56,6 +58,8 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
         gradient_checkpointing=cfg.gradient_checkpointing,
         image_size=cfg.image_size,
     )
+    if cfg.export_onnx:
+        require_exportable(backbone, f"export_onnx=True, but {cfg.network} cannot be exported, set export_onnx=False")
     margin = CombinedMarginLoss(
         cfg.scale, *cfg.margin_list, cfg.interclass_filtering_threshold, margin_gradient=cfg.margin_gradient
     )
@@ -65,9 +69,8 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime)
     torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not
 
-    loader = make_loader(
+    loader = (DaliLoader if cfg.dali else Loader)(
         source,
-        dali=cfg.dali,
         batch_size=cfg.batch_size,
         runtime=runtime,
         seed=cfg.seed,
@@ -77,10 +80,13 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
         image_size=cfg.image_size,
         timeout_s=cfg.data_timeout_s,
     )
+    if cfg.using_wandb:
+        import_wandb()
+    run_dir = begin_run(cfg, runtime, remarks)
     with MetricsWriter(run_dir if runtime.is_main else None, cfg) as metrics:
         evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics)
         progress = Progress(cfg, runtime, metrics, num_samples=len(source), steps=steps)
-        results = {}
+        scores = {}
         for step, batches in enumerate(grouped(loader, cfg.gradient_acc)):
             lr = learning_rate(
                 step, base=cfg.lr, total_steps=total_steps, warmup_steps=warmup_steps, schedule=cfg.schedule
@@ -89,23 +95,21 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
             progress.after_step(step, lr, output, batches)
             if (step + 1) % cfg.verbose == 0 or step + 1 == steps:
                 with averaged_statistics(take_step.model, runtime), progress.paused():
-                    results, is_best = evaluate(take_step.model, step + 1)
+                    scores, is_best = evaluate(take_step.model, step + 1)
                     if is_best and runtime.is_main:
-                        keep_best(run_dir, take_step.model, cfg, step + 1, results)
-                    if runtime.is_main:
-                        log_results(results, step + 1)
+                        keep_best(run_dir, take_step.model, cfg, step + 1, scores)
         progress.close()
     with averaged_statistics(take_step.model, runtime):
         if runtime.is_main:
-            finish_run(run_dir, take_step.model, cfg, steps=steps, results=results, targets=targets)
+            finish_run(run_dir, take_step.model, cfg, steps=steps, scores=scores, targets=targets)
     runtime.barrier()
     end_log()
     return run_dir
 
 
 def filled_from(source: Source, cfg: TrainConfig) -> tuple[TrainConfig, list[str]]:
-    """The config with `num_classes` and `num_image` as the run uses them, and a remark where the data disagrees."""
-    remarks = []
+    """The config with `num_classes` and `num_image` as the run uses them, and remarks on what was given in vain."""
+    remarks = without_effect(cfg)
     if cfg.num_image not in (None, len(source)):
         remarks.append(f"num_image={cfg.num_image}, but {cfg.rec} holds {len(source)} images: {len(source)} it is")
     return dataclasses.replace(cfg, num_classes=source.num_classes, num_image=len(source)), remarks
@@ -114,8 +118,8 @@ def filled_from(source: Source, cfg: TrainConfig) -> tuple[TrainConfig, list[str
 def begin_run(cfg: TrainConfig, runtime: Runtime, remarks: list[str]) -> Path:
     """Create the run directory and its log on the main rank; every rank gets the path."""
     if runtime.is_main:
-        run_dir, aside = prepare_run_directory(cfg)
-        start_log(run_dir)
+        aside = prepare_run_directory(cfg)
+        start_log(cfg.output_dir)
         if aside is not None:
             remarks = [*remarks, f"an earlier run was there: it is now {aside}"]
         LOG.info("%s", describe_config(cfg))
@@ -127,10 +131,10 @@ def begin_run(cfg: TrainConfig, runtime: Runtime, remarks: list[str]) -> Path:
             runtime.device.type,
             cfg.precision_used,
             cfg.batch_size * runtime.world * cfg.gradient_acc,
-            run_dir,
+            cfg.output_dir,
         )
     runtime.barrier()
-    return Path(cfg.output_dir)
+    return cfg.output_dir
 
 
 def grouped(loader: Iterator[Batch], size: int) -> Iterator[list[Batch]]:

@@ -1,20 +1,15 @@
-"""Where a run's numbers go: metrics.jsonl for programs, TensorBoard and wandb for eyes, one line on the console."""
+"""Where a run's numbers go: metrics.jsonl for programs, TensorBoard and wandb for eyes."""
 
 from __future__ import annotations
 
 import json
-import logging
-import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tqdm import tqdm
-
 from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
-
-LOG = logging.getLogger("arcscale")
+from recognition.strict_json import finite
 
 
 class MetricsWriter:
@@ -36,7 +31,7 @@ class MetricsWriter:
         """Append one row; non-finite numbers are stored as null so that the file stays JSON."""
         if self.rows is None:
             return
-        clean = {key: _finite_or_none(value) for key, value in values.items()}
+        clean = finite(values)
         self.rows.write(json.dumps({"kind": kind, "step": step, **clean}) + "\n")
         prefix = f"{kind}/{clean['target']}" if "target" in clean else kind
         numbers = {f"{prefix}/{key}": value for key, value in clean.items() if isinstance(value, (int, float))}
@@ -59,13 +54,19 @@ class MetricsWriter:
             self.wandb.finish(exit_code=0 if error is None else 1)
 
 
-def start_wandb(run_dir: Path, cfg: TrainConfig) -> Any:
-    """Log in to Weights & Biases and start a run; the key goes to their client only, stored configs have it masked."""
+def import_wandb() -> Any:
+    """The wandb package; InputError that says how to get it."""
     try:
         import wandb
     except ImportError as error:
         raise InputError("using_wandb=True needs the wandb package: pip install 'arcscale[wandb]'") from error
-    if cfg.wandb_key and cfg.wandb_key != "XXXX":
+    return wandb
+
+
+def start_wandb(run_dir: Path, cfg: TrainConfig) -> Any:
+    """Log in to Weights & Biases and start a run; the key goes to their client only, stored configs have it masked."""
+    wandb = import_wandb()
+    if cfg.wandb_key:
         wandb.login(key=cfg.wandb_key)
     name = "_".join(part for part in (run_dir.name, cfg.suffix_run_name) if part)
     return wandb.init(
@@ -79,40 +80,10 @@ def start_wandb(run_dir: Path, cfg: TrainConfig) -> Any:
 
 
 def read_rows(run_dir: Path, kind: str) -> list[dict[str, Any]]:
-    """All rows of one kind from a run's metrics.jsonl, oldest first."""
-    with open(run_dir / "metrics.jsonl", encoding="utf-8") as lines:
-        return [row for row in map(json.loads, lines) if row["kind"] == kind]
-
-
-class ConsoleHandler(logging.Handler):
-    """Log lines that do not tear a progress bar apart."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print the record above any bar that is being drawn."""
-        tqdm.write(self.format(record))
-
-
-def start_log(run_dir: Path) -> None:
-    """Send the log to the console and to training.log in the run directory (main rank only)."""
-    LOG.setLevel(logging.INFO)
-    LOG.propagate = False
-    end_log()
-    console, file = ConsoleHandler(), logging.FileHandler(run_dir / "training.log", encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    LOG.addHandler(console)
-    LOG.addHandler(file)
-
-
-def end_log() -> None:
-    """Close and forget the handlers of an earlier run in this process."""
-    for handler in list(LOG.handlers):
-        LOG.removeHandler(handler)
-        handler.close()
-
-
-def _finite_or_none(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _finite_or_none(item) for key, item in value.items()}
-    return value
+    """All rows of one kind from a run's metrics.jsonl, oldest first, none without the file; InputError if damaged."""
+    path = run_dir / "metrics.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        return [row for row in rows if row["kind"] == kind]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); the rest of the run does not need it: delete it") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
+from recognition.collectives import all_reduce_max
 from recognition.config import TrainConfig
 from recognition.runtime import Runtime
 
@@ -47,14 +47,14 @@ class AgreedScaler(torch.amp.GradScaler):
 
     def __init__(self, runtime: Runtime, *, enabled: bool) -> None:
         super().__init__(runtime.device.type, growth_interval=100, enabled=enabled)
-        self.world = runtime.world
+        self.runtime = runtime
 
     def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
         """Divide the gradients by the scale and agree on whether one of them overflowed."""
         super().unscale_(optimizer)
-        if self.is_enabled() and self.world > 1:
+        if self.is_enabled():
             for flag in self._per_optimizer_states[id(optimizer)]["found_inf_per_device"].values():
-                dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+                flag.copy_(all_reduce_max(flag, self.runtime))
 
 
 def build_scaler(cfg: TrainConfig, runtime: Runtime) -> torch.amp.GradScaler:

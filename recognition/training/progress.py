@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from recognition.config import TrainConfig
 from recognition.data.loader import Batch
+from recognition.log import LOG
 from recognition.runtime import Runtime
-from recognition.training.metrics import LOG, MetricsWriter
+from recognition.training.metrics import MetricsWriter
 from recognition.training.step import StepOutput
 
 
@@ -50,8 +51,7 @@ class Progress:
     ) -> None:
         self.cfg, self.metrics, self.num_samples, self.steps = cfg, metrics, num_samples, steps
         self.world, self.is_main = runtime.world, runtime.is_main
-        self.throughput, self.started = Throughput(), time.perf_counter()
-        self.idle_s = 0.0
+        self.throughput = Throughput()
         hidden = not (runtime.is_main and sys.stderr.isatty())
         self.bar = tqdm(total=steps, unit="step", disable=hidden, dynamic_ncols=True)
 
@@ -63,12 +63,13 @@ class Progress:
         done = step + 1
         if not self.is_main or not (done % self.cfg.frequent == 0 or done in (1, self.steps)):
             return
-        eta_s = (time.perf_counter() - self.started - self.idle_s) / done * (self.steps - done)
+        speed = self.throughput.read()
+        eta_s = (self.steps - done) * images / speed["images_per_s"]
         row = {
             "epoch": int(step * images // self.num_samples),
             "loss": output.loss.item(),
             "lr": lr,
-            **self.throughput.read(),
+            **speed,
             "grad_norm": output.grad_norm.item(),
             "target_cos": output.target_cos.item(),
             "eta_s": eta_s,
@@ -83,10 +84,8 @@ class Progress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Keep what happens inside (verification) out of images/s and of the time left."""
-        started = time.perf_counter()
+        """Keep what happens inside (verification) out of images/s and so out of the time left."""
         yield
-        self.idle_s += time.perf_counter() - started
         self.throughput.restart()
 
     def close(self) -> None:

@@ -10,9 +10,9 @@ from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
 
 
-def prepare_run_directory(cfg: TrainConfig) -> tuple[Path, Path | None]:
-    """Create the run's folder with config.json in it; returns it and where an earlier run was set aside, if any."""
-    run_dir = Path(cfg.output_dir)
+def prepare_run_directory(cfg: TrainConfig) -> Path | None:
+    """Create the run's folder with config.json in it; returns where an earlier run was set aside, if any."""
+    run_dir = cfg.output_dir
     aside = None
     if run_dir.exists() and not run_dir.is_dir():
         raise InputError(f"output={run_dir} is a file; give a folder")
@@ -22,4 +22,4 @@ def prepare_run_directory(cfg: TrainConfig) -> tuple[Path, Path | None]:
         run_dir.rename(aside)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "config.json", config_json(cfg))
-    return run_dir, aside
+    return aside

@@ -6,19 +6,21 @@ import math
 
 
 def learning_rate(
-    step: int, *, base: float, total_steps: int, warmup_steps: int = 0, schedule: str = "polynomial", power: float = 1.0
+    step: int, *, base: float, total_steps: int, warmup_steps: int = 0, schedule: str = "polynomial"
 ) -> float:
     """Learning rate of optimizer step `step` (from 0): linear warm-up from `base / warmup_steps`, then decay towards 0.
 
-    With `p` the share of the steps after warm-up that have been taken, `polynomial` is `base * (1 - p) ** power` and
-    `cosine` is `base * (1 + cos(pi * p)) / 2` (Loshchilov and Hutter 2017, eq. 5).
+    With `p` the share of the steps after warm-up that have been taken, `polynomial` is `base * (1 - p)` and `cosine` is
+    `base * (1 + cos(pi * p)) / 2` (Loshchilov and Hutter 2017, eq. 5). ValueError for any other schedule.
     """
     if step < warmup_steps:
         return base * (step + 1) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
     if schedule == "cosine":
         return base * 0.5 * (1.0 + math.cos(math.pi * progress))
-    return base * (1.0 - progress) ** power
+    if schedule == "polynomial":
+        return base * (1.0 - progress)
+    raise ValueError(f"schedule {schedule!r} is not known")
 
 
 def step_counts(

@@ -36,9 +36,7 @@ class StepOutput:
 
 def parallel(backbone: nn.Module, cfg: TrainConfig, runtime: Runtime) -> nn.Module:
     """The backbone as the step runs it: channels_last, data parallel when there are ranks, compiled when asked."""
-    backbone.to(runtime.device)
-    if cfg.channels_last:
-        backbone.to(memory_format=torch.channels_last)
+    backbone.to(runtime.device, memory_format=torch.channels_last)
     module: nn.Module = backbone
     if runtime.world > 1:
         # BatchNorm statistics stay local while training and are averaged when a model is evaluated or saved.

@@ -32,7 +32,6 @@ def embed_images(
     *,
     runtime: Runtime,
     batch_size: int = 64,
-    flip: bool = True,
     title: str = "images",
 ) -> Embeddings:
     """Embed uint8 images (N, H, W, 3) RGB; every rank passes the same images and gets the same N rows.
@@ -52,22 +51,17 @@ def embed_images(
         )
         for start in bar:
             images_BHWC = torch.from_numpy(images[start : start + batch_size]).to(runtime.device)
-            rows.append(_both_views(embed, images_BHWC, flip=flip))
+            rows.append(_both_views(embed, images_BHWC))
     gathered_NE = _gather_rows(rows, per_rank, runtime)[: len(images)].cpu().numpy()
-    views = 2 if flip else 1
-    return Embeddings(gathered_NE[:, :-1].copy(), float(gathered_NE[:, -1].mean(dtype=np.float64)) / views)
+    return Embeddings(gathered_NE[:, :-1].copy(), float(gathered_NE[:, -1].mean(dtype=np.float64)) / 2)
 
 
-def _both_views(embed: Callable[[Tensor], Tensor], images_BHWC: Tensor, *, flip: bool) -> Tensor:
+def _both_views(embed: Callable[[Tensor], Tensor], images_BHWC: Tensor) -> Tensor:
     """Sum of the embeddings of the pictures and of their mirror images; last column: sum of the embeddings' lengths."""
     x_BCHW = to_input(images_BHWC)
-    emb_BD = embed(x_BCHW).float()
-    lengths_B1 = emb_BD.norm(dim=1, keepdim=True)
-    if flip:
-        mirrored_BD = embed(x_BCHW.flip(3)).float()
-        lengths_B1 = lengths_B1 + mirrored_BD.norm(dim=1, keepdim=True)
-        emb_BD = emb_BD + mirrored_BD
-    return torch.cat([emb_BD, lengths_B1], dim=1)
+    emb_BD, mirrored_BD = embed(x_BCHW).float(), embed(x_BCHW.flip(3)).float()
+    lengths_B1 = emb_BD.norm(dim=1, keepdim=True) + mirrored_BD.norm(dim=1, keepdim=True)
+    return torch.cat([emb_BD + mirrored_BD, lengths_B1], dim=1)
 
 
 def _gather_rows(rows: list[Tensor], per_rank: int, runtime: Runtime) -> Tensor:

@@ -29,11 +29,11 @@ import numpy as np
 import simplejpeg
 
 from recognition.atomic import write_text
+from recognition.strict_json import finite
 from recognition.verification.charts import cosine, histogram_svg, loss_svg, roc_svg, score_histogram, thinned
-from recognition.verification.embedding import Embeddings
 from recognition.verification.glossary import GLOSSARY
 from recognition.verification.pairs import Pairs
-from recognition.verification.protocol import VerificationResult
+from recognition.verification.scores import Score
 
 SCHEMA = "arcscale.verification.1"
 WORST = 6
@@ -42,7 +42,7 @@ HTML, MARKDOWN, JSON = "index.html", "report.md", "report.json"
 
 def write_report(
     out_dir: str | PathLike,
-    results: Mapping[str, tuple[VerificationResult, Embeddings]],
+    results: Mapping[str, Score],
     *,
     model: dict[str, Any],
     targets: Mapping[str, Pairs] | None = None,
@@ -58,7 +58,7 @@ def write_report(
         "schema": SCHEMA,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": model,
-        "targets": [_target_facts(name, *result) for name, result in results.items()],
+        "targets": [_target_facts(name, score) for name, score in results.items()],
         "training": _training_facts(training_rows),
     }
     facts = finite(facts)
@@ -73,20 +73,8 @@ def write_report(
     return out_dir / HTML
 
 
-def finite(value: Any) -> Any:
-    """The same value for strict JSON: NaN and infinities are None, numpy values Python's, unknown types text."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(entry) for entry in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return finite(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
-def _target_facts(name: str, result: VerificationResult, embedded: Embeddings) -> dict[str, Any]:
+def _target_facts(name: str, score: Score) -> dict[str, Any]:
+    result = score.result
     accepted_P = result.distances_P < result.threshold
     false_accepts = np.flatnonzero(accepted_P & ~result.issame_P)
     false_rejects = np.flatnonzero(~accepted_P & result.issame_P)
@@ -105,7 +93,7 @@ def _target_facts(name: str, result: VerificationResult, embedded: Embeddings) -
         "auc": result.auc,
         "eer": result.eer,
         "tar_at_far": {f"{far:g}": tar for far, tar in result.tar_at_far.items()},
-        "xnorm": embedded.xnorm,
+        "xnorm": score.xnorm,
         "warnings": result.warnings,
         "num_false_accepts": len(false_accepts),
         "num_false_rejects": len(false_rejects),
@@ -132,14 +120,14 @@ def _training_facts(rows: Iterable[Mapping[str, Any]] | None) -> dict[str, list]
 
 def _view(
     facts: dict[str, Any],
-    results: Mapping[str, tuple[VerificationResult, Embeddings]],
+    results: Mapping[str, Score],
     targets: Mapping[str, Pairs],
 ) -> dict[str, Any]:
     """What the templates show beside the facts: charts, pictures, the false accept rates that any target can tell."""
     fars = dict.fromkeys(far for t in facts["targets"] for far, tar in t["tar_at_far"].items() if tar is not None)
     shown = []
     for target in facts["targets"]:
-        result, _ = results[target["name"]]
+        result = results[target["name"]].result
         mistakes = {
             kind: [{**pair, "pictures": _pictures(targets.get(target["name"]), pair["pair"])} for pair in target[kind]]
             for kind in ("false_accepts", "false_rejects")

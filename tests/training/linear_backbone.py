@@ -20,7 +20,7 @@ def linear_backbone(seed=0):
 
 def config(**changes):
     values = dict(rec="synthetic", network="r_tiny", num_classes=7, num_image=70, num_epoch=1, warmup_epoch=0)
-    values |= dict(val_targets=[], embedding_size=D, channels_last=False, max_grad_norm=0.0) | changes
+    values |= dict(val_targets=[], embedding_size=D, max_grad_norm=0.0) | changes
     cfg = load_config(BASE, ["rec=synthetic", "num_classes=7", "num_image=70"])
     known = {field.name for field in dataclasses.fields(cfg)}
     assert set(values) <= known, set(values) - known

@@ -116,6 +116,10 @@ def test_an_earlier_run_is_set_aside_not_overwritten(tmp_path):
         (["val_targets=['lfw']", "val_dir=/nowhere"], r"nowhere/lfw\.bin does not exist"),
         (["num_image=4", "max_steps=None"], "do not fill one global batch"),
         (["rec=/nowhere/at/all"], "nowhere/at/all"),
+        (["image_size=120"], "multiple of 16"),
+        (["margin_list=(0,0.5,0)"], "m1 > 0"),
+        (["scale=5000"], "scale=5000"),
+        (["network=r2060", "export_onnx=True"], "export_onnx=False"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(tmp_path, overrides, message):

@@ -17,10 +17,9 @@ def torch_rates(make_scheduler, base, steps):
     return rates
 
 
-@pytest.mark.parametrize("power", [1.0, 2.0])
-def test_polynomial_is_torch_polynomial(power):
-    expected = torch_rates(lambda o: torch.optim.lr_scheduler.PolynomialLR(o, total_iters=40, power=power), 0.1, 40)
-    ours = [learning_rate(step, base=0.1, total_steps=40, power=power) for step in range(40)]
+def test_polynomial_is_torch_polynomial():
+    expected = torch_rates(lambda o: torch.optim.lr_scheduler.PolynomialLR(o, total_iters=40, power=1.0), 0.1, 40)
+    ours = [learning_rate(step, base=0.1, total_steps=40) for step in range(40)]
     assert ours == pytest.approx(expected, rel=1e-12)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from recognition.verification import Pairs, verify_pairs
-from recognition.verification.embedding import Embeddings
 from recognition.verification.report import write_report
+from recognition.verification.scores import Score
 from tests.verification.synthetic import jpeg, noisy_pairs, pil_pixels
 
 MODEL = {
@@ -23,7 +23,7 @@ MODEL = {
 
 def result(seed=0, noise=1.4, num_pairs=600):
     embeddings, issame = noisy_pairs(seed, noise, num_pairs)
-    return verify_pairs(embeddings, issame), Embeddings(embeddings.astype(np.float32), 21.25)
+    return Score(verify_pairs(embeddings, issame), 21.25)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def written(tmp_path_factory):
     rows[3]["loss"] = float("nan")
     rows.append({"kind": "verification", "step": 20, "target": "lfw", "accuracy": 0.9})
     out = tmp_path_factory.mktemp("run") / "report"
-    targets = {"lfw": Pairs(pictures, results["lfw"][0].issame_P)}
+    targets = {"lfw": Pairs(pictures, results["lfw"].result.issame_P)}
     page = write_report(out, results, model=MODEL, targets=targets, training_rows=rows)
     assert page == out / "index.html"
     return results, out
@@ -59,7 +59,7 @@ def test_json_holds_the_documented_schema(written):
     assert report["model"] == MODEL
     assert [target["name"] for target in report["targets"]] == ["lfw", "agedb_30"]
     for target in report["targets"]:
-        score, _ = results[target["name"]]
+        score = results[target["name"]].result
         for key in ("accuracy", "accuracy_std", "threshold", "auc", "eer"):
             assert target[key] == getattr(score, key)
         assert tuple(target["fold_accuracies"]) == score.fold_accuracies
@@ -81,7 +81,7 @@ def test_json_holds_the_documented_schema(written):
 def test_the_worst_pairs_are_the_worst(written):
     results, out = written
     for target in strict((out / "report.json").read_text())["targets"]:
-        score, _ = results[target["name"]]
+        score = results[target["name"]].result
         wrong = {"false_accepts": [], "false_rejects": []}
         for pair, (distance, same) in enumerate(zip(score.distances_P, score.issame_P)):
             if (distance < score.threshold) != same:
@@ -158,7 +158,6 @@ def test_markdown_has_the_same_figures_in_whole_tables(written):
 
 
 def test_numbers_that_are_not_finite_become_null_and_a_dash(tmp_path):
-    score, embedded = result()
     model = {
         "network": "r18",
         "loss": float("inf"),
@@ -166,7 +165,7 @@ def test_numbers_that_are_not_finite_become_null_and_a_dash(tmp_path):
         "list": (np.float32(1.5), float("nan")),
         "path": tmp_path,
     }
-    write_report(tmp_path, {"a": (score, Embeddings(embedded.emb_ND, float("nan")))}, model=model)
+    write_report(tmp_path, {"a": Score(result().result, float("nan"))}, model=model)
     report = strict((tmp_path / "report.json").read_text())
     assert report["targets"][0]["xnorm"] is None
     assert report["model"] == {"network": "r18", "loss": None, "step": 3, "list": [1.5, None], "path": str(tmp_path)}
@@ -184,8 +183,8 @@ def test_a_report_without_results_and_one_of_a_perfect_model(tmp_path):
 
 def test_warnings_are_shown(tmp_path):
     embeddings = np.ones((1200, 4))
-    score = verify_pairs(embeddings, result()[0].issame_P)
-    write_report(tmp_path, {"a": (score, Embeddings(embeddings.astype(np.float32), 2.0))}, model={})
+    score = verify_pairs(embeddings, result().result.issame_P)
+    write_report(tmp_path, {"a": Score(score, 2.0)}, model={})
     for name in ("index.html", "report.md"):
         assert "nearly the same direction" in (tmp_path / name).read_text()
 

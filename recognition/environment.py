@@ -1,0 +1,38 @@
+"""The variables that torchrun sets, read here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Launched:
+    """This process among those that a launcher started; the defaults are those of a process started alone."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local_world: int = 1
+    restarts: int = 0
+
+    @property
+    def label(self) -> str:
+        """`[rank 3] ` where there are several, to begin a message with."""
+        return f"[rank {self.rank}] " if self.world > 1 else ""
+
+
+def launched() -> Launched:
+    """What the launcher says, defaults where it says nothing."""
+
+    def number(name: str, default: int) -> int:
+        return int(os.environ.get(name, default))
+
+    world = number("WORLD_SIZE", 1)
+    return Launched(
+        rank=number("RANK", 0),
+        world=world,
+        local_rank=number("LOCAL_RANK", 0),
+        local_world=number("LOCAL_WORLD_SIZE", world),
+        restarts=number("TORCHELASTIC_RESTART_COUNT", 0),
+    )

@@ -1,0 +1,36 @@
+"""The log of a run: to the console without tearing a progress bar apart, and to training.log."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from tqdm import tqdm
+
+LOG = logging.getLogger("arcscale")
+
+
+class ConsoleHandler(logging.Handler):
+    """Log lines that do not tear a progress bar apart."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record above any bar that is being drawn."""
+        tqdm.write(self.format(record))
+
+
+def start_log(run_dir: Path) -> None:
+    """Send the log to the console and to training.log in the run directory (main rank only)."""
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    end_log()
+    file = logging.FileHandler(run_dir / "training.log", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    LOG.addHandler(ConsoleHandler())
+    LOG.addHandler(file)
+
+
+def end_log() -> None:
+    """Close and forget the handlers of the run in this process, if there was one."""
+    for handler in list(LOG.handlers):
+        LOG.removeHandler(handler)
+        handler.close()
