@@ -124,7 +124,7 @@ def test_the_page_is_self_contained_and_escaped(written):
     faces = [source for source in page.sources if "jpeg" in source]
     wrong = strict((out / "report.json").read_text())["targets"][0]
     assert len(faces) == 2 * (len(wrong["false_accepts"]) + len(wrong["false_rejects"]))  # only lfw came with pictures
-    for score, _ in results.values():
+    for score in (entry.result for entry in results.values()):
         assert f"{score.accuracy * 100:.2f} %" in page.text
         assert f"{score.tar_at_far[0.01] * 100:.2f} %" in page.text
         assert f"{score.auc:.4f}" in page.text
@@ -146,7 +146,7 @@ def test_the_pictures_are_those_of_the_pair(written):
 def test_markdown_has_the_same_figures_in_whole_tables(written):
     results, out = written
     text = (out / "report.md").read_text()
-    for name, (score, _) in results.items():
+    for name, score in ((name, entry.result) for name, entry in results.items()):
         row = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
         assert f"{score.accuracy * 100:.2f} % ± {score.accuracy_std * 100:.2f} %" in row
         assert f"{score.eer * 100:.2f} %" in row
