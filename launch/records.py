@@ -9,8 +9,9 @@ from recognition.command import run_command
 from recognition.data.encode import FITS
 from recognition.data.inspection import stats, verify
 from recognition.data.packing import pack_folder, pack_list, unpack
-from recognition.data.pairing import encode_pairs, make_pairs, read_pair_list, write_pairs
+from recognition.data.pairing import encode_pairs, make_pairs, read_pair_list
 from recognition.errors import InputError
+from recognition.verification.pairs import write_pairs
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recognition.data.decode import check_header, decode_into
+from recognition.data.decode import check_size, decode_into
 from recognition.data.loader import Batch, Loader
 from recognition.data.prefetch import Job
 from recognition.data.sources import Source
@@ -80,7 +80,7 @@ class DaliLoader(Loader):
 
         def fill(slot: int) -> None:
             sample = self.source.read(int(ids[slot]))
-            check_header(sample.payload, self.image_size, self.image_size, lambda: describe(slot))
+            check_size(sample.payload, self.image_size, self.image_size, lambda: describe(slot))
             pixels = isinstance(sample.payload, np.ndarray)
             payloads[slot] = sample.payload if pixels else np.frombuffer(sample.payload, np.uint8)
             labels[slot] = sample.label

@@ -16,7 +16,8 @@ Where = Callable[[], str]
 
 # Pillow opens some formats with external programs (EPS runs Ghostscript); data sets hold these.
 PILLOW_FORMATS = ("PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF", "JPEG", "JPEG2000")
-PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError)
+MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # where Pillow stops
+PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 def decode_into(out_HWC: np.ndarray, payload: Payload, where: Where) -> None:
@@ -26,11 +27,13 @@ def decode_into(out_HWC: np.ndarray, payload: Payload, where: Where) -> None:
     """
     height, width = out_HWC.shape[:2]
     if isinstance(payload, np.ndarray):
-        _check_pixels(payload, height, width, where)
+        check_size(payload, height, width, where)
         out_HWC[...] = payload
     elif is_jpeg(payload):
+        found_height, found_width, colours = _jpeg_header(payload, where)
+        _require_size((found_height, found_width), height, width, where)
         # libjpeg leaves the conversion of ink colours to its caller, so these few go to Pillow.
-        if _jpeg_colours(payload, height, width, where) in ("CMYK", "YCCK"):
+        if colours in ("CMYK", "YCCK"):
             _decode_with_pillow(out_HWC, payload, where)
         else:
             _decode_jpeg(out_HWC, payload, where)
@@ -38,14 +41,37 @@ def decode_into(out_HWC: np.ndarray, payload: Payload, where: Where) -> None:
         _decode_with_pillow(out_HWC, payload, where)
 
 
-def check_header(payload: Payload, height: int, width: int, where: Where) -> None:
-    """InputError unless the header of `payload` can be read and announces this size; decodes nothing."""
+def announced_size(payload: Payload, where: Where) -> tuple[int, int]:
+    """Height and width by the header of `payload`, nothing decoded; InputError for what is no image or a huge one."""
     if isinstance(payload, np.ndarray):
-        _check_pixels(payload, height, width, where)
-    elif is_jpeg(payload):
-        _jpeg_colours(payload, height, width, where)
-    else:
-        _open_with_pillow(payload, height, width, where).close()
+        if payload.dtype != np.uint8 or payload.ndim != 3 or payload.shape[2] != 3:
+            kind = f"{payload.dtype} {payload.shape}"
+            raise InputError(f"{where()}: pixels must be uint8 (H, W, 3), not {kind}; convert them")
+        return payload.shape[:2]
+    if is_jpeg(payload):
+        height, width, _ = _jpeg_header(payload, where)
+        if height * width > MAX_PIXELS:
+            raise damaged(where, "JPEG", f"{width}x{height} exceeds limit of {MAX_PIXELS} pixels")
+        return height, width
+    with open_image(payload, where) as image:
+        return image.height, image.width
+
+
+def check_size(payload: Payload, height: int, width: int, where: Where) -> None:
+    """InputError unless the header of `payload` can be read and announces this size; decodes nothing."""
+    _require_size(announced_size(payload, where), height, width, where)
+
+
+def open_image(payload: bytes | memoryview, where: Where) -> Image.Image:
+    """The image with its header read, its pixels not yet decoded; InputError for what is not an image."""
+    if not len(payload):
+        raise damaged(where, "image", "it has 0 bytes")
+    try:
+        return Image.open(BytesIO(payload), formats=PILLOW_FORMATS)
+    except Image.UnidentifiedImageError as error:
+        raise damaged(where, "image", "unknown format") from error
+    except PILLOW_ERRORS as error:
+        raise damaged(where, "image", str(error)) from error
 
 
 def is_jpeg(payload: bytes | memoryview) -> bool:
@@ -53,13 +79,13 @@ def is_jpeg(payload: bytes | memoryview) -> bool:
     return bytes(payload[:3]) == b"\xff\xd8\xff"
 
 
-def _check_pixels(pixels: np.ndarray, height: int, width: int, where: Where) -> None:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise InputError(f"{where()}: pixels must be uint8 (H, W, 3), not {pixels.dtype} {pixels.shape}; convert them")
-    _check_size(pixels.shape[:2], height, width, where)
+def damaged(where: Where, kind: str, reason: str) -> InputError:
+    """The one wording for an image that cannot be read; `kind` is what it should have been."""
+    remedy = "restore it from the original, or leave it out of the set"
+    return InputError(f"{where()}: not a readable {kind} ({reason[:120].rstrip('. ')}); {remedy}")
 
 
-def _check_size(found: tuple[int, int], height: int, width: int, where: Where) -> None:
+def _require_size(found: tuple[int, int], height: int, width: int, where: Where) -> None:
     if found != (height, width):
         raise InputError(
             f"{where()}: the image is {found[1]}x{found[0]} pixels, the run expects {width}x{height}; "
@@ -67,45 +93,25 @@ def _check_size(found: tuple[int, int], height: int, width: int, where: Where) -
         )
 
 
-def _jpeg_colours(payload: bytes | memoryview, height: int, width: int, where: Where) -> str:
-    """Colour space of a JPEG, its size checked."""
+def _jpeg_header(payload: bytes | memoryview, where: Where) -> tuple[int, int, str]:
+    """Height, width and colour space."""
     try:
-        found_height, found_width, colours, _ = simplejpeg.decode_jpeg_header(payload)
+        return simplejpeg.decode_jpeg_header(payload)[:3]
     except ValueError as error:
-        raise _damaged(where, "JPEG", str(error)) from error
-    _check_size((found_height, found_width), height, width, where)
-    return colours
+        raise damaged(where, "JPEG", str(error)) from error
 
 
 def _decode_jpeg(out_HWC: np.ndarray, payload: bytes | memoryview, where: Where) -> None:
     try:
         simplejpeg.decode_jpeg(payload, "RGB", buffer=out_HWC)
     except ValueError as error:
-        raise _damaged(where, "JPEG", str(error)) from error
-
-
-def _open_with_pillow(payload: bytes | memoryview, height: int, width: int, where: Where) -> Image.Image:
-    """The image with its header read and its size checked, its pixels not yet decoded."""
-    if not len(payload):
-        raise _damaged(where, "image", "it has 0 bytes")
-    try:
-        image = Image.open(BytesIO(payload), formats=PILLOW_FORMATS)
-    except Image.UnidentifiedImageError as error:
-        raise _damaged(where, "image", "unknown format") from error
-    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
-        raise _damaged(where, "image", str(error)) from error
-    _check_size((image.height, image.width), height, width, where)
-    return image
+        raise damaged(where, "JPEG", str(error)) from error
 
 
 def _decode_with_pillow(out_HWC: np.ndarray, payload: bytes | memoryview, where: Where) -> None:
-    with _open_with_pillow(payload, *out_HWC.shape[:2], where) as image:
+    with open_image(payload, where) as image:
+        _require_size((image.height, image.width), *out_HWC.shape[:2], where)
         try:
             out_HWC[...] = np.asarray(image.convert("RGB"))
         except PILLOW_ERRORS as error:
-            raise _damaged(where, "image", str(error)) from error
-
-
-def _damaged(where: Where, kind: str, reason: str) -> InputError:
-    remedy = "restore it from the original, or pack the set without it"
-    return InputError(f"{where()}: not a readable {kind} ({reason.rstrip('. ')}); {remedy}")
+            raise damaged(where, "image", str(error)) from error

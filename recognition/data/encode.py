@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
-from recognition.data.decode import PILLOW_ERRORS, PILLOW_FORMATS, Where, decode_into, is_jpeg
+from recognition.data.decode import (
+    PILLOW_ERRORS,
+    Where,
+    announced_size,
+    damaged,
+    decode_into,
+    is_jpeg,
+    open_image,
+)
 from recognition.errors import InputError
 
 MAX_SIZE = 4096
@@ -32,19 +41,18 @@ def to_jpeg(
         raise InputError(f"fit={fit!r} is not known; use one of {', '.join(FITS)}")
     if not (1 <= quality <= 100 and (image_size is None or 1 <= image_size <= MAX_SIZE)):
         raise InputError(f"quality {quality} must be 1 to 100, image size {image_size} must be 1 to {MAX_SIZE}")
-    try:
-        with Image.open(BytesIO(payload), formats=PILLOW_FORMATS) as image:
-            height, width = image.height, image.width
-            fits = image_size in (None, height) and image_size in (None, width)
-            if fits and is_jpeg(payload):
-                decode_into(np.empty((height, width, 3), np.uint8), payload, where)
-                return payload, (height, width)
-            if image.mode.startswith(("I", "F")):
-                raise InputError(f"{where()}: more than 8 bits per pixel ({image.mode}); convert it to 8 bits first")
+    if is_jpeg(payload):
+        size = announced_size(payload, where)
+        if image_size is None or size == (image_size, image_size):
+            decode_into(np.empty((*size, 3), np.uint8), payload, where)
+            return payload, size
+    with open_image(payload, where) as image:
+        if image.mode.startswith(("I", "F")):
+            raise InputError(f"{where()}: more than 8 bits per pixel ({image.mode}); convert it to 8 bits first")
+        try:
             pixels_HWC = _fitted(ImageOps.exif_transpose(image).convert("RGB"), image_size, fit)
-    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
-        reason = "unknown format" if isinstance(error, Image.UnidentifiedImageError) else str(error).rstrip(". ")
-        raise InputError(f"{where()}: not a readable image ({reason}); restore it or remove it from the set") from error
+        except PILLOW_ERRORS as error:
+            raise damaged(where, "image", str(error)) from error
     return simplejpeg.encode_jpeg(pixels_HWC, quality, "RGB", "420"), pixels_HWC.shape[:2]
 
 
@@ -59,6 +67,33 @@ def _fitted(image: Image.Image, image_size: int | None, fit: str) -> np.ndarray:
         else:
             image = image.resize(square, how)
     return np.ascontiguousarray(image)
+
+
+def encode_all(
+    items: Sequence[Item],
+    read: Callable[[Item], bytes],
+    describe: Callable[[Item], str],
+    title: str,
+    *,
+    image_size: int | None = None,
+    fit: str = "pad",
+    quality: int = 95,
+) -> Iterator[tuple[bytes, tuple[int, int]]]:
+    """`to_jpeg` of each item in order, under a progress bar called `title`; InputError unless all have one size."""
+
+    def encode(item: Item) -> tuple[bytes, tuple[int, int]]:
+        return to_jpeg(read(item), partial(describe, item), image_size=image_size, fit=fit, quality=quality)
+
+    size = None
+    jpegs = tqdm(map_in_order(encode, items), title, len(items), unit="image", delay=1, disable=None)
+    for (jpeg, found), item in zip(jpegs, items):
+        size = size or found
+        if found != size:
+            raise InputError(
+                f"{describe(item)}: is {found[1]}x{found[0]} pixels, the images before it are {size[1]}x{size[0]}; "
+                f"give --image-size to bring all to one size"
+            )
+        yield jpeg, size
 
 
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from recognition.data.decode import PILLOW_ERRORS, PILLOW_FORMATS, decode_into
+from recognition.data.decode import announced_size, decode_into
 from recognition.data.encode import map_in_order
-from recognition.data.record_format import EXACT_LABELS, Record
+from recognition.data.record_format import EXACT_LABELS, REPACK, Record
 from recognition.data.recordio import RecordReader
 from recognition.errors import InputError
 
@@ -104,23 +102,12 @@ def verify(rec: str | Path) -> Inspection:
 def _check_image(reader: RecordReader, key: int) -> tuple[Record, tuple[int, int]] | InputError:
     try:
         record = reader.read(key)
-        where = f"{reader.path}: key {key} at offset {record.offset}"
-        if reader.num_classes is not None and record.label >= reader.num_classes:
-            remedy = "correct `property` or pack the set again"
-            return InputError(f"{where}: label {record.label} is outside the {reader.num_classes} classes; {remedy}")
-        return record, _decoded_size(record.payload, where)
+        record.label_below(reader.num_classes)
+        size = announced_size(record.payload, record.where)
+        decode_into(np.empty((*size, 3), np.uint8), record.payload, record.where)
+        return record, size
     except InputError as error:
         return error
-
-
-def _decoded_size(payload: bytes | memoryview, where: str) -> tuple[int, int]:
-    try:
-        with Image.open(BytesIO(payload), formats=PILLOW_FORMATS) as image:
-            size = image.height, image.width
-    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
-        raise InputError(f"{where}: not an image; pack the set again without it") from error
-    decode_into(np.empty((*size, 3), np.uint8), payload, lambda: where)
-    return size
 
 
 def _gaps(reader: RecordReader) -> Iterator[str]:
@@ -151,9 +138,9 @@ def _identity_problems(reader: RecordReader, labels: np.ndarray) -> Iterator[str
             yield str(error)
             continue
         if not record.is_marker:
-            yield f"{reader.path}: key {key} at offset {record.offset}: an image among the identity records"
+            yield str(record.error("an image among the identity records", REPACK))
         elif (stop := float(record.labels[1])) < EXACT_LABELS:  # above, it is rounded and says too little
             claimed = labels[start - 1 : int(max(stop, start)) - 1]
             if (claimed[claimed != UNREADABLE] != label).any():
-                where = f"{reader.path}: key {key} at offset {record.offset}"
-                yield f"{where}: claims keys {start} to {stop - 1:g}, which are not all of class {label}"
+                problem = f"claims keys {start} to {stop - 1:g}, which are not all of class {label}"
+                yield str(record.error(problem, REPACK))

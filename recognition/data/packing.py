@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from recognition.atomic import write_text
 from recognition.data.decode import is_jpeg
-from recognition.data.encode import map_in_order, to_jpeg
+from recognition.data.encode import encode_all
 from recognition.data.record_format import EXACT_LABELS
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.sources import FileSource, FolderSource, ListSource
@@ -45,9 +45,6 @@ def pack_folder(
     JPEGs of the right size keep their bytes; everything else is fitted (encode.py) to `image_size` pixels square and
     becomes a JPEG of `quality`. With `image_size=None` all images must have one size already.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: is not a folder; give a folder that holds one folder of images per identity")
     source = FolderSource(folder)
     names = [Path(path).relative_to(folder).parts[0] for path in source.paths]
     first_of_class = np.searchsorted(source.labels, np.arange(source.num_classes))
@@ -77,22 +74,16 @@ def _pack(
     rec = out_dir / "train.rec"
     starts = np.searchsorted(source.labels, np.arange(classes + 1)) + 1
 
-    def encode(index: int) -> tuple[bytes, tuple[int, int]]:
-        where = lambda: source.describe(index)  # noqa: E731
-        return to_jpeg(source.read(index).payload, where, image_size=image_size, fit=fit, quality=quality)
+    def read(index: int) -> bytes:
+        return source.read(index).payload
 
-    size = None
+    options = {"image_size": image_size, "fit": fit, "quality": quality}
     with RecordWriter(rec) as writer:
         writer.write(0, b"", [count + 1, _rounded(count + 1 + classes)])
-        jpegs = tqdm(map_in_order(encode, range(count)), f"packing {rec}", count, unit="image", delay=1, disable=None)
+        jpegs = encode_all(range(count), read, source.describe, f"packing {rec}", **options)
         for index, (jpeg, found) in enumerate(jpegs):
-            size = size or found
-            if found != size:
-                raise InputError(
-                    f"{source.describe(index)}: is {found[1]}x{found[0]} pixels, the images before it are "
-                    f"{size[1]}x{size[0]}; give --image-size to bring all to one size"
-                )
             writer.write(index + 1, jpeg, int(source.labels[index]), id=index + 1)
+            size = found  # one size for all
         for label in range(classes):
             key = count + 1 + label
             writer.write(key, b"", [int(starts[label]), _rounded(starts[label + 1])], id=key)
@@ -127,10 +118,8 @@ def unpack(rec: str | Path, out_dir: str | Path) -> Packed:
             record = reader.read(key)
             label = record.label
             if names is not None and label >= len(names):
-                raise InputError(
-                    f"{reader.path} key {key} at offset {record.offset}: label {label} has no line in {NAMES}; "
-                    f"delete {NAMES} to use the labels as names"
-                )
+                remedy = f"delete {NAMES} to use the labels as names"
+                raise record.error(f"label {label} has no line in {NAMES}", remedy)
             folder = aside / (names[label] if names is not None else f"{label:0{digits}d}")
             if label not in made:
                 folder.mkdir()

@@ -1,18 +1,15 @@
-"""Verification pairs from folders or pair lists, and the `.bin` files that hold them."""
+"""Verification pairs from folders or pair lists, and the images that go into their `.bin` file."""
 
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from recognition.atomic import replacing
-from recognition.data.encode import map_in_order, to_jpeg
-from recognition.data.sources import FolderSource
+from recognition.data.encode import encode_all
+from recognition.data.sources import FolderSource, read_image_file
 from recognition.errors import InputError
 
 FOLDS = 10
@@ -29,8 +26,6 @@ def make_pairs(
     identity is equally likely, so large folders do not dominate; people may occur in several folds. The result is a
     function of the folder's names, `num_pairs` and `seed`. `num_pairs=None` takes as many as there are, up to 6000.
     """
-    if not os.path.isdir(folder):
-        raise InputError(f"{folder}: is not a folder; give a folder that holds one folder of images per identity")
     source = FolderSource(folder)
     counts = np.bincount(source.labels)
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -125,31 +120,8 @@ def encode_pairs(
     pairs: Sequence[PathPair], *, image_size: int | None = None, fit: str = "pad", quality: int = 95
 ) -> list[bytes]:
     """JPEGs of the 2P images in order, fitted as `encode.to_jpeg` does; InputError unless all end up with one size."""
-
-    def encode(path: str) -> tuple[bytes, tuple[int, int]]:
-        try:
-            payload = Path(path).read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); correct the pair list") from error
-        return to_jpeg(payload, lambda: path, image_size=image_size, fit=fit, quality=quality)
-
     paths = list(dict.fromkeys(path for pair in pairs for path in pair))
-    jpegs, size = {}, None
-    done = tqdm(map_in_order(encode, paths), "encoding pairs", len(paths), unit="image", delay=1, disable=None)
-    for path, (jpeg, found) in zip(paths, done):
-        size = size or found
-        if found != size:
-            raise InputError(
-                f"{path}: is {found[1]}x{found[0]} pixels, the images before it are {size[1]}x{size[0]}; "
-                f"give --image-size to bring all to one size"
-            )
-        jpegs[path] = jpeg
-    return [jpegs[path] for pair in pairs for path in pair]
-
-
-def write_pairs(bin_path: str | Path, images: Sequence[bytes], issame: Sequence[bool]) -> None:
-    """Write a verification set as insightface reads it, a pickle of (2P encoded images, P flags), in one step."""
-    if len(images) != 2 * len(issame) or not images:
-        raise InputError(f"{bin_path}: {len(images)} images for {len(issame)} pairs; give two images for each pair")
-    with replacing(Path(bin_path)) as partial, open(partial, "wb") as file:
-        pickle.dump(([bytes(image) for image in images], [bool(same) for same in issame]), file, protocol=4)
+    options = {"image_size": image_size, "fit": fit, "quality": quality}
+    jpegs = encode_all(paths, read_image_file, str, "encoding pairs", **options)
+    jpeg_of = {path: jpeg for path, (jpeg, _) in zip(paths, jpegs)}
+    return [jpeg_of[path] for pair in pairs for path in pair]

@@ -38,10 +38,15 @@ class RecordError(InputError):
     """A record or index file is damaged: names the file, the key, the offset and what to do."""
 
 
-def record_error(path: Path, key: int | None, offset: int, problem: str, remedy: str) -> RecordError:
-    """The one wording of errors in records; `key` is None where it is not known yet."""
+def record_place(path: Path, key: int | None, offset: int) -> str:
+    """The one wording of where a record lies; `key` is None where it is not known yet."""
     of_key = "" if key is None else f" key {key}"
-    return RecordError(f"{path}:{of_key} at offset {offset}: {problem}; {remedy}")
+    return f"{path}{of_key} at offset {offset}"
+
+
+def record_error(path: Path, key: int | None, offset: int, problem: str, remedy: str) -> RecordError:
+    """The one wording of errors in records."""
+    return RecordError(f"{record_place(path, key, offset)}: {problem}; {remedy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +66,34 @@ class Record:
         """Class of the image, exact beyond 2^24; RecordError for a NaN, negative, fractional or rounded label."""
         value = float(self.labels[0])
         if not (value >= 0 and value.is_integer()):
-            raise record_error(self.path, self.key, self.offset, f"label {value:g} is not a class number", REPACK)
+            raise self.error(f"label {value:g} is not a class number", REPACK)
         if value < EXACT_LABELS:
             return int(value)
         if np.float32(self.id2) == self.labels[0]:
             return self.id2
         problem = f"label {value:.0f} may be rounded (float32 is exact below {EXACT_LABELS}) and id2 does not hold it"
-        remedy = "pack the set again with launch/records.py, which keeps large labels"
-        raise record_error(self.path, self.key, self.offset, problem, remedy)
+        raise self.error(problem, "pack the set again with launch/records.py, which keeps large labels")
+
+    def label_below(self, num_classes: int | None) -> int:
+        """`label`; RecordError when it is not below `num_classes` (None: not known)."""
+        label = self.label
+        if num_classes is not None and label >= num_classes:
+            remedy = f"set num_classes or `property` to at least {label + 1}, or pack the set again"
+            raise self.error(f"label {label} is outside the {num_classes} classes", remedy)
+        return label
 
     @property
     def is_marker(self) -> bool:
         """True for InsightFace's header and identity records: two labels and no image."""
         return len(self.labels) >= 2 and len(self.payload) == 0
+
+    def where(self) -> str:
+        """File, key and offset, for error messages."""
+        return record_place(self.path, self.key, self.offset)
+
+    def error(self, problem: str, remedy: str) -> RecordError:
+        """The error that says `problem` about this record."""
+        return record_error(self.path, self.key, self.offset, problem, remedy)
 
 
 def read_frame(view: memoryview, at: int, path: Path, key: int | None, offset: int) -> tuple[int, int, int]:
@@ -114,13 +134,18 @@ def read_body(view: memoryview, offset: int, path: Path, key: int | None) -> tup
     return MAGIC_BYTES.join(parts), stop + (start - stop) % 4
 
 
-def read_record(view: memoryview, offset: int, path: Path, key: int) -> tuple[Record, int]:
-    """Return the record at `offset` and the offset after it; RecordError for all damage that the format can show."""
-    body, after = read_body(view, offset, path, key)
+def read_header(body: memoryview | bytes, offset: int, path: Path, key: int | None) -> tuple[int, float, int, int]:
+    """Return (flag, label, id, id2) of a record's joined bytes; RecordError when they are too few."""
     if len(body) < HEADER.size:
         problem = f"{len(body)} bytes are too few for the label header of {HEADER.size}"
         raise record_error(path, key, offset, problem, RECOPY)
-    flag, label, id_, id2 = HEADER.unpack_from(body)
+    return HEADER.unpack_from(body)
+
+
+def read_record(view: memoryview, offset: int, path: Path, key: int) -> tuple[Record, int]:
+    """Return the record at `offset` and the offset after it; RecordError for all damage that the format can show."""
+    body, after = read_body(view, offset, path, key)
+    flag, label, id_, id2 = read_header(body, offset, path, key)
     start = HEADER.size + 4 * flag
     if start > len(body):
         problem = f"{flag} labels are announced, which do not fit in {len(body)} bytes"

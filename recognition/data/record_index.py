@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recognition.atomic import replacing
-from recognition.data.record_format import HEADER, RECOPY, REINDEX, RecordError, read_body, record_error
+from recognition.data.record_format import REINDEX, RecordError, read_body, read_header, record_error
 
 CACHE_MAGIC = b"arcscale index 1"
 CACHE_HEADER_BYTES = 64
@@ -117,10 +117,7 @@ def scan_records(view: memoryview, rec: Path) -> RecordIndex:
     with _progress(f"no index: reading {rec.name}", len(view)) as bar:
         while offset < len(view):
             body, after = read_body(view, offset, rec, None)
-            if len(body) < HEADER.size:
-                problem = f"{len(body)} bytes are too few for the label header of {HEADER.size}"
-                raise record_error(rec, None, offset, problem, RECOPY)
-            ids.append(HEADER.unpack_from(body)[2])
+            ids.append(read_header(body, offset, rec, None)[2])
             offsets.append(offset)
             if len(ids) % 4096 == 0:
                 bar.update(after - bar.n)

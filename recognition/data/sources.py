@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from recognition.data.record_format import record_place
 from recognition.data.recordio import RecordReader
 from recognition.data.synthetic import TRAINING, FaceRenderer
 from recognition.errors import InputError
@@ -55,18 +56,12 @@ class RecordSource:
     def read(self, index: int) -> Sample:
         """Payload (a view of the file) and label; InputError for a damaged record or a label beyond num_classes."""
         record = self.reader.read(self.keys[index])
-        label = record.label
-        if self.num_classes is not None and label >= self.num_classes:
-            raise InputError(
-                f"{self.describe(index)}: label {label} is outside num_classes={self.num_classes}; "
-                f"set num_classes to at least {label + 1}, or correct the `property` file"
-            )
-        return Sample(record.payload, label)
+        return Sample(record.payload, record.label_below(self.num_classes))
 
     def describe(self, index: int) -> str:
         """`FILE key KEY at offset OFFSET`."""
         key = int(self.keys[index])
-        return f"{self.reader.path} key {key} at offset {self.reader.offset(key)}"
+        return record_place(self.reader.path, key, self.reader.offset(key))
 
 
 class FileSource:
@@ -80,23 +75,27 @@ class FileSource:
 
     def read(self, index: int) -> Sample:
         """Bytes of the file and its label; InputError when it cannot be read."""
-        try:
-            payload = Path(self.paths[index]).read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{self.describe(index)}: cannot be read ({error.strerror}); restore the file or leave it out"
-            ) from error
-        return Sample(payload, int(self.labels[index]))
+        return Sample(read_image_file(self.paths[index]), int(self.labels[index]))
 
     def describe(self, index: int) -> str:
         """Path of the file."""
         return self.paths[index]
 
 
+def read_image_file(path: str) -> bytes:
+    """Bytes of an image file; InputError when it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file or leave it out") from error
+
+
 class FolderSource(FileSource):
     """A folder per identity, sorted by name: the first is label 0. Images may lie at any depth."""
 
     def __init__(self, root: str | Path) -> None:
+        if not os.path.isdir(root):
+            raise InputError(f"{root}: is not a folder; give a folder that holds one folder of images per identity")
         identities = sorted(
             entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")
         )

@@ -1,22 +1,22 @@
-"""Verification sets in InsightFace's `.bin` form: a pickle of (2P images, P flags), read without trusting it."""
+"""Verification sets in InsightFace's `.bin` form, a pickle of (2P images, P flags): written, and read without trust."""
 
 from __future__ import annotations
 
-import io
-from concurrent.futures import ThreadPoolExecutor
+import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import simplejpeg
-from PIL import Image
 from tqdm import tqdm
 
-from recognition.data.decode import PILLOW_FORMATS, decode_into, is_jpeg
+from recognition.atomic import replacing
+from recognition.data.decode import Where, announced_size, decode_into
+from recognition.data.encode import map_in_order
 from recognition.errors import InputError
-from recognition.runtime import usable_cores
 from recognition.verification.pickled import PickleError, finished, read_pickled_data
 
 MAX_FILE_BYTES = 8 << 30
@@ -82,13 +82,14 @@ def _flags(flags: list, path: Path) -> np.ndarray:
 
 def _decode_all(images: list, path: Path, *, progress: bool) -> np.ndarray:
     """Decode every image into one array; all sizes are compared before it is allocated."""
-    payloads = [_payload(image, _where(path, index)) for index, image in enumerate(images)]
-    sizes = [_size(payload, _where(path, index)) for index, payload in enumerate(payloads)]
+    where = partial(_place, path)
+    payloads = [_payload(image, partial(where, index)) for index, image in enumerate(images)]
+    sizes = [_size(payload, partial(where, index)) for index, payload in enumerate(payloads)]
     height, width = sizes[0]
     for index, size in enumerate(sizes):
         if size != sizes[0]:
             raise InputError(
-                f"{_where(path, index)} is {size[1]}x{size[0]} pixels, but image 0 is {width}x{height}; "
+                f"{where(index)}: is {size[1]}x{size[0]} pixels, but image 0 is {width}x{height}; "
                 "align all of them to one size"
             )
     if len(images) * height * width * 3 > MAX_DECODED_BYTES:
@@ -97,43 +98,39 @@ def _decode_all(images: list, path: Path, *, progress: bool) -> np.ndarray:
     decoded = np.empty((len(images), height, width, 3), np.uint8)
 
     def decode(index: int) -> None:
-        decode_into(decoded[index], payloads[index], lambda: _where(path, index))
+        decode_into(decoded[index], payloads[index], partial(where, index))
 
-    with ThreadPoolExecutor(usable_cores()) as threads:
-        work = threads.map(decode, range(len(images)))
-        hidden = None if progress else True  # None: hidden unless a terminal watches
-        for _ in tqdm(work, f"decoding {path.name}", len(images), delay=2, leave=False, disable=hidden):
-            pass
+    hidden = None if progress else True  # None: hidden unless a terminal watches
+    done = map_in_order(decode, range(len(images)))
+    for _ in tqdm(done, f"decoding {path.name}", len(images), delay=2, leave=False, disable=hidden):
+        pass
     return decoded
 
 
-def _where(path: Path, index: int) -> str:
+def _place(path: Path, index: int) -> str:
     return f"{path}: image {index} (pair {index // 2}, {'second' if index % 2 else 'first'} picture)"
 
 
-def _payload(image: Any, where: str) -> bytes | np.ndarray:
+def _payload(image: Any, where: Where) -> bytes | np.ndarray:
     """An encoded picture as bytes (packers store bytes or a uint8 vector), or a decoded one as it is."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, np.ndarray) and image.dtype == np.uint8:
         return image if image.ndim == 3 and image.shape[2] == 3 else image.tobytes()
-    raise InputError(f"{where} is neither an encoded picture nor a uint8 array")
+    raise InputError(f"{where()}: is neither an encoded picture nor a uint8 array; store JPEG or PNG bytes")
 
 
-def _size(payload: bytes | np.ndarray, where: str) -> tuple[int, int]:
+def _size(payload: bytes | np.ndarray, where: Where) -> tuple[int, int]:
     """Height and width from the header alone; refuses what would be unreasonably large once decoded."""
-    try:
-        if isinstance(payload, np.ndarray):
-            height, width = payload.shape[:2]
-        elif is_jpeg(payload):
-            height, width = simplejpeg.decode_jpeg_header(payload)[:2]
-        else:
-            with Image.open(io.BytesIO(payload), formats=PILLOW_FORMATS) as picture:
-                width, height = picture.size
-    except Image.UnidentifiedImageError as error:
-        raise InputError(f"{where} is no picture in a known format; encode it as JPEG or PNG") from error
-    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{where} cannot be decoded: {str(error)[:120]}") from error
+    height, width = announced_size(payload, where)
     if not 0 < height * width <= MAX_IMAGE_PIXELS:
-        raise InputError(f"{where} is {width}x{height} pixels; at most {MAX_IMAGE_PIXELS} pixels are read")
+        raise InputError(f"{where()}: is {width}x{height} pixels; at most {MAX_IMAGE_PIXELS} pixels are read")
     return height, width
+
+
+def write_pairs(path: str | PathLike, images: Sequence[bytes], issame: Sequence[bool]) -> None:
+    """Write a verification set as insightface reads it, a pickle of (2P encoded images, P flags), in one step."""
+    if len(images) != 2 * len(issame) or not images:
+        raise InputError(f"{path}: {len(images)} images for {len(issame)} pairs; give two images for each pair")
+    with replacing(Path(path)) as partial_file, open(partial_file, "wb") as file:
+        pickle.dump(([bytes(image) for image in images], [bool(same) for same in issame]), file, protocol=4)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recognition.data.decode import check_header, decode_into
+from recognition.data.decode import announced_size, check_size, decode_into
 from recognition.data.synthetic import TRAINING, FaceRenderer
 from recognition.errors import InputError
 
@@ -55,9 +55,7 @@ def test_pixels_are_copied():
     assert not np.shares_memory(decoded(FACE), FACE)
 
 
-@pytest.mark.parametrize(
-    "check", [decoded, lambda payload: check_header(payload, 112, 112, lambda: "train.rec key 17")]
-)
+@pytest.mark.parametrize("check", [decoded, lambda payload: check_size(payload, 112, 112, lambda: "train.rec key 17")])
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
@@ -90,7 +88,14 @@ def test_damaged_jpeg_is_refused():
         decoded(bytes(jpeg))
 
 
-@pytest.mark.parametrize("check", [decoded, lambda payload: check_header(payload, 112, 112, lambda: "here")])
+@pytest.mark.parametrize(
+    "check",
+    [
+        decoded,
+        lambda payload: check_size(payload, 112, 112, lambda: "here"),
+        lambda payload: announced_size(payload, lambda: "here"),
+    ],
+)
 def test_image_bombs_are_refused_by_their_header(check):
     jpeg = with_size(encoded(), 65_500, 65_500)
     png = encoded("PNG")

@@ -16,9 +16,10 @@ from PIL import Image
 from recognition.data.encode import map_in_order, to_jpeg
 from recognition.data.inspection import stats, verify
 from recognition.data.packing import pack_folder, pack_list, unpack
-from recognition.data.pairing import encode_pairs, make_pairs, read_pair_list, write_pairs
+from recognition.data.pairing import encode_pairs, make_pairs, read_pair_list
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
+from recognition.verification.pairs import write_pairs
 
 COUNTS = {"anna": 3, "bert": 1, "carl": 4}
 
@@ -129,7 +130,7 @@ def test_different_sizes_need_an_image_size(people, tmp_path):
     ("content", "message"),
     [
         (b"just text", "unknown format"),
-        (b"", "unknown format"),
+        (b"", "it has 0 bytes"),
         ("cut", "not a readable JPEG"),
         ("deep", "more than 8 bits per pixel"),
     ],
@@ -310,7 +311,7 @@ def spoil(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("corrupt image", r"key 3 at offset \d+: not an image"),
+        ("corrupt image", r"key 3 at offset \d+: not a readable image"),
         ("half an image", r"key 3 at offset \d+: not a readable JPEG"),
         ("label too large", r"key 3 at offset \d+: label 7 is outside the 3 classes"),
         ("wrong identity", r"key 9 at offset \d+: claims keys 1 to 3, which are not all of class 0"),

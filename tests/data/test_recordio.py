@@ -297,7 +297,7 @@ def test_malformed_index_line_is_named(line, lines_before, tmp_path, monkeypatch
     [
         (b"", "train.idx: the index is empty"),
         (b"1\t0\n2\t0\n1\t0\n", "key 1 occurs more than once"),
-        (b"1\t0\n2\t4000\n", r"train.rec: key 2 at offset 4000: the index .* past the end"),
+        (b"1\t0\n2\t4000\n", r"train.rec key 2 at offset 4000: the index .* past the end"),
         (b"1\t0\n2\t4\n", r"key 2 at offset 4: no record begins at 4"),
         (b"1" * 200, "line 1 is"),
         (b"1\n0\n2\n4\n", "line 1 is"),
@@ -400,7 +400,7 @@ def test_damage_is_named_with_file_key_and_offset(name, tmp_path):
     rec = write_files(tmp_path, WHOLE + data, b"5\t0\n17\t%d\n" % len(WHOLE))
     with RecordReader(rec) as reader:
         assert reader.read(5).label == 0
-        where = rf"train\.rec: key 17 at offset {len(WHOLE)}: "
+        where = rf"train\.rec key 17 at offset {len(WHOLE)}: "
         with pytest.raises(RecordError, match=where + f".*{message}.*; .*(re-copy|pack)") as raised:
             _ = reader.read(17).label
         assert "\n" not in str(raised.value)
@@ -419,7 +419,7 @@ def test_header_that_does_not_fit_the_keys(labels, tmp_path):
     with RecordWriter(tmp_path / "a.rec") as writer:
         writer.write(0, b"", labels if labels[0] < 1 << 24 else [1 << 24, 3])
         writer.write(1, b"image", 0)
-    with pytest.raises(RecordError, match="a.rec: key 0 at offset 0: the header puts identities at key"):
+    with pytest.raises(RecordError, match="a.rec key 0 at offset 0: the header puts identities at key"):
         _ = RecordReader(tmp_path / "a.rec").image_keys
 
 

@@ -64,7 +64,7 @@ def test_errors_are_one_line_and_exit_2(tmp_path):
     for arguments, message in [
         (("pack", tmp_path / "empty", out), "empty"),
         (("pack", tmp_path / "nowhere.lst", out), "nowhere.lst"),
-        (("pack", people, out), "id1/9.jpg: not a readable image (unknown format); restore it or remove it"),
+        (("pack", people, out), "id1/9.jpg: not a readable image (unknown format); restore it from the original"),
         (("verify", tmp_path / "nowhere"), "cannot be read (No such file or directory)"),
         (("unpack", people, tmp_path / "new"), "train.rec: cannot be read"),
         (("pairs", people, tmp_path / "a.bin", "--num-pairs", "7"), "take a multiple of 20"),

@@ -79,7 +79,7 @@ def test_label_beyond_num_classes_names_file_key_and_label(tmp_path):
     assert source.read(0).label == 0
     message = error_of(source.read, 1)
     assert "train.rec key 1 at offset" in message
-    assert "label 7 is outside num_classes=2" in message
+    assert "label 7 is outside the 2 classes" in message
 
 
 @pytest.mark.parametrize("label", [-1.0, 0.5])

@@ -23,10 +23,11 @@ import simplejpeg
 
 from recognition.command import run_command
 from recognition.data.packing import pack_folder
-from recognition.data.pairing import encode_pairs, make_pairs, write_pairs
+from recognition.data.pairing import encode_pairs, make_pairs
 from recognition.data.record_format import MAGIC_BYTES
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
+from recognition.verification.pairs import write_pairs
 
 HERE = Path(__file__).resolve().parent
 VENV = HERE.parents[1] / ".venv-mxnet"

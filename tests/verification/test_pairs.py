@@ -8,6 +8,7 @@ import pickle
 import pickletools
 import struct
 import subprocess
+import sys
 import time
 import tracemalloc
 
@@ -18,6 +19,7 @@ from PIL import Image
 from recognition.errors import InputError
 from recognition.verification import load_pairs
 from recognition.verification.pickled import read_pickled_data
+from tests.conftest import ROOT
 from tests.verification.synthetic import jpeg, pair_file, pil_pixels
 
 FLAGS = [True, False, True]
@@ -330,3 +332,8 @@ def test_an_unknown_name_is_refused_where_it_stands_even_if_never_called(tmp_pat
     path.write_bytes(b"\x80\x04" + name + b"0" + pickle.dumps((IMAGES, FLAGS), 4)[2:])
     with pytest.raises(InputError, match="which is code and not data: refused, nothing was executed"):
         load_pairs(path)
+
+
+def test_tools_that_only_read_and_write_sets_do_not_wait_for_torch():
+    program = "import sys, launch.records, recognition.verification.pairs; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
