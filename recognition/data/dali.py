@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from recognition.data.decode import check_size, decode_into
-from recognition.data.loader import Batch, Loader
-from recognition.data.prefetch import Job
+from recognition.data.decode import Payload, Where, check_size, decode_into
+from recognition.data.loader import Batch, Filled, Loader
 from recognition.data.sources import Source
 from recognition.errors import InputError
 
@@ -39,56 +38,47 @@ class DaliLoader(Loader):
         except ImportError as error:
             raise InputError(f"dali=True, but {error}; pip install arcscale[dali], or set dali=False") from error
 
-    def __iter__(self) -> Iterator[Batch]:
-        ready, flying = self._ready(), deque()
-        try:
+    def image_slots(self) -> tuple[list, Callable[[int, Payload, Where], None]]:
+        """The payloads of one batch, not decoded: uint8 arrays, of bytes or of pixels."""
+        payloads = [None] * self.batch_size
+
+        def put(slot: int, payload: Payload, where: Where) -> None:
+            check_size(payload, self.image_size, self.image_size, where)
+            payloads[slot] = payload if isinstance(payload, np.ndarray) else np.frombuffer(payload, np.uint8)
+
+        return payloads, put
+
+    def batches(self, filled: Iterator[tuple[Filled, float]]) -> Iterator[Batch]:
+        """Batches of what the threads have filled, decoded by DALI while the one before is in use."""
+        flying = deque()
+        started = time.perf_counter()
+        if (first := next(filled, None)) is None:
+            return
+        filled = itertools.chain([first], filled)
+
+        def next_payloads() -> list[np.ndarray]:
+            flying.append(next(filled)[0])  # StopIteration tells DALI that this was the last
+            return flying[-1][0]
+
+        decoder = self._decoder(next_payloads, encoded=first[0][0][0].ndim == 1)
+        decoder.advance()
+        while flying:
+            try:
+                images_BHWC = decoder.take()
+            except RuntimeError as error:
+                self._blame(flying, error)
+                raise
+            _, labels_B, ids_B, epochs_B = flying.popleft()
+            yield Batch(images_BHWC, labels_B, ids_B, epochs_B, time.perf_counter() - started)
             started = time.perf_counter()
-            if (first := next(ready, None)) is None:
-                return
-            jobs = itertools.chain([first], ready)
-
-            def next_payloads() -> list[np.ndarray]:
-                flying.append(next(jobs)[0])  # StopIteration tells DALI that this was the last
-                return flying[-1][0]
-
-            decoder = self._decoder(next_payloads, encoded=first[0][0][0].ndim == 1)
             decoder.advance()
-            while flying:
-                try:
-                    images_BHWC = decoder.take()
-                except RuntimeError as error:
-                    self._blame(flying, error)
-                    raise
-                _, labels_B, ids_B, epochs_B = flying.popleft()
-                yield Batch(images_BHWC, labels_B, ids_B, epochs_B, time.perf_counter() - started)
-                started = time.perf_counter()
-                decoder.advance()
-        finally:
-            ready.close()
 
     def _decoder(self, next_payloads: Callable[[], list[np.ndarray]], *, encoded: bool) -> _Decoder:
         size = (self.batch_size, self.image_size, self.image_size, 3)
         threads = max(1, self.num_workers)
         return _Decoder(next_payloads, size, encoded=encoded, num_threads=threads, device=self.runtime.device)
 
-    def _job(self, step: int) -> Job:
-        ids, epochs = self.samples_of(step)
-        payloads, labels = [None] * self.batch_size, np.empty(self.batch_size, np.int64)
-
-        def describe(slot: int) -> str:
-            return self.source.describe(int(ids[slot]))
-
-        def fill(slot: int) -> None:
-            sample = self.source.read(int(ids[slot]))
-            check_size(sample.payload, self.image_size, self.image_size, lambda: describe(slot))
-            pixels = isinstance(sample.payload, np.ndarray)
-            payloads[slot] = sample.payload if pixels else np.frombuffer(sample.payload, np.uint8)
-            labels[slot] = sample.label
-
-        result = (payloads, torch.from_numpy(labels), torch.from_numpy(ids), torch.from_numpy(epochs))
-        return Job(result, self.batch_size, fill, describe)
-
-    def _blame(self, flying: deque[tuple], error: RuntimeError) -> None:
+    def _blame(self, flying: deque[Filled], error: RuntimeError) -> None:
         """Decode what DALI had in hand once more, to raise an InputError that names the image it stopped at."""
         scratch = np.empty((self.image_size, self.image_size, 3), np.uint8)
         for payloads, _, ids_B, _ in flying:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from recognition.data.decode import decode_into
+from recognition.data.decode import Payload, Where, decode_into
 from recognition.data.order import batch_positions, sample_ids
 from recognition.data.prefetch import Job, prefetched
 from recognition.data.sources import Source
 from recognition.runtime import Runtime
+
+# What `image_slots` gave, then labels_B, ids_B and epochs_B.
+Filled = tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,8 @@ class Loader:
     """`num_steps` batches from `start_step` on; they depend on (seed, step, rank, world), never on the threads.
 
     Threads decode straight into the batch's buffer; `prefetch` batches are in flight. Flip and normalisation happen on
-    the device (transforms.py). A damaged or odd-sized image raises InputError in the consumer, as does a read that
-    hangs for `timeout_s`. No sample is skipped or replaced.
+    the device (transforms.py). `start_step` is for resume: nothing before it is read. A damaged or odd-sized image
+    raises InputError in the consumer, as does a read that hangs for `timeout_s`. No sample is skipped or replaced.
     """
 
     def __init__(
@@ -59,12 +65,10 @@ class Loader:
         return self.num_steps
 
     def __iter__(self) -> Iterator[Batch]:
-        ready = self._ready()
-        try:
-            for (images_BHWC, labels_B, ids_B, epochs_B), wait_s in ready:
-                yield Batch(images_BHWC, labels_B, ids_B, epochs_B, wait_s)
-        finally:
-            ready.close()
+        jobs = (self._job(step) for step in range(self.start_step, self.start_step + self.num_steps))
+        filled = prefetched(jobs, num_workers=self.num_workers, prefetch=self.prefetch, timeout_s=self.timeout_s)
+        with contextlib.closing(filled):
+            yield from self.batches(filled)
 
     def samples_of(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Source indices and epochs (int64[B]) of this rank's batch at `step`."""
@@ -72,33 +76,30 @@ class Loader:
         positions = batch_positions(step, batch_size=self.batch_size, rank=runtime.rank, world=runtime.world)
         return sample_ids(positions, num_samples=num_samples, seed=self.seed), positions // num_samples
 
-    def _ready(self) -> Generator[tuple[tuple, float], None, None]:
-        """Results of `_job` in the order of steps, filled ahead by threads, each with the seconds waited for it."""
-        jobs = (self._job(step) for step in range(self.start_step, self.start_step + self.num_steps))
-        return prefetched(jobs, num_workers=self.num_workers, prefetch=self.prefetch, timeout_s=self.timeout_s)
-
-    def _job(self, step: int) -> Job:
-        ids, epochs = self.samples_of(step)
+    def image_slots(self) -> tuple[Any, Callable[[int, Payload, Where], None]]:
+        """What the images of one batch go into, and the function (slot, payload, where) that puts one in."""
         size = (self.batch_size, self.image_size, self.image_size, 3)
-        images = torch.empty(size, dtype=torch.uint8, pin_memory=self.runtime.device.type == "cuda")
-        pixels, labels = images.numpy(), np.empty(self.batch_size, np.int64)
+        images_BHWC = torch.empty(size, dtype=torch.uint8, pin_memory=self.runtime.device.type == "cuda")
+        pixels_BHWC = images_BHWC.numpy()
+        return images_BHWC, lambda slot, payload, where: decode_into(pixels_BHWC[slot], payload, where)
+
+    def batches(self, filled: Iterator[tuple[Filled, float]]) -> Iterator[Batch]:
+        """Batches of what the threads have filled, each with the seconds that it was waited for."""
+        for (images_BHWC, *others), wait_s in filled:
+            yield Batch(images_BHWC, *others, wait_s)
+
+    def _job(self, step: int) -> Job[Filled]:
+        ids, epochs = self.samples_of(step)
+        labels = np.empty(self.batch_size, np.int64)
+        images, put = self.image_slots()
 
         def describe(slot: int) -> str:
             return self.source.describe(int(ids[slot]))
 
         def fill(slot: int) -> None:
             sample = self.source.read(int(ids[slot]))
-            decode_into(pixels[slot], sample.payload, lambda: describe(slot))
+            put(slot, sample.payload, partial(describe, slot))
             labels[slot] = sample.label
 
-        result = (images, torch.from_numpy(labels), torch.from_numpy(ids), torch.from_numpy(epochs))
-        return Job(result, self.batch_size, fill, describe)
-
-
-def make_loader(source: Source, *, dali: bool = False, **options: object) -> Loader:
-    """The loader that the config asks for, with Loader's `options`; InputError when DALI is asked for and missing."""
-    if dali:
-        from recognition.data.dali import DaliLoader
-
-        return DaliLoader(source, **options)
-    return Loader(source, **options)
+        filled = (images, torch.from_numpy(labels), torch.from_numpy(ids), torch.from_numpy(epochs))
+        return Job(filled, self.batch_size, fill, describe)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from recognition.data.dali import DaliLoader
-from recognition.data.loader import Loader, make_loader
+from recognition.data.loader import Loader
 from recognition.data.sources import Sample, SyntheticSource, open_source
 from recognition.errors import InputError
 from recognition.runtime import Runtime
@@ -51,7 +51,7 @@ def dali():
 def assert_same_batches(source, **options):
     options = {"runtime": Runtime()} | OPTIONS | options
     expected = list(Loader(source, **options))
-    batches = list(make_loader(source, dali=True, **options))
+    batches = list(DaliLoader(source, **options))
     assert len(batches) == len(expected) == options["num_steps"]
     for ours, theirs in zip(batches, expected):
         for field in ("labels_B", "ids_B", "epochs_B", "images_BHWC"):
@@ -134,7 +134,7 @@ def test_leaving_early_leaves_no_threads_of_ours(dali):
 def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(InputError, match=r"pip install arcscale\[dali\]"):
-        make_loader(Images([b""]), dali=True, runtime=Runtime(), **OPTIONS)
+        DaliLoader(Images([b""]), runtime=Runtime(), **OPTIONS)
 
 
 @pytest.mark.gpu

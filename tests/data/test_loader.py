@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from recognition.data.loader import Loader, make_loader
+from recognition.data.loader import Loader
 from recognition.data.order import sample_ids
 from recognition.data.recordio import RecordReader
 from recognition.data.sources import SyntheticSource, open_source
@@ -297,8 +297,6 @@ def test_wait_is_the_time_that_the_consumer_waited():
     assert sum(waits[1:]) < 0.1
 
 
-def test_make_loader_gives_the_plain_loader():
-    options = {"batch_size": 2, "runtime": Runtime(), "seed": 0, "num_steps": 1, "image_size": 8}
-    loader = make_loader(FaultySource(), dali=False, **options)
-    assert type(loader) is Loader
-    assert len(loader) == len(list(loader)) == 1
+def test_length_is_the_number_of_batches():
+    loader = Loader(FaultySource(), batch_size=2, runtime=Runtime(), seed=0, num_steps=3, image_size=8)
+    assert len(loader) == len(list(loader)) == 3
