@@ -134,9 +134,7 @@ def _check(embeddings_ND: np.ndarray, issame_P: np.ndarray, folds: int) -> None:
             f"{embeddings_ND.shape} embeddings do not fit {issame_P.shape} flags; give 2P rows for P pairs"
         )
     if not 2 <= folds <= len(issame_P):
-        raise InputError(
-            f"{len(issame_P)} pairs cannot make {folds} folds; give one pair or more for each of 2 or more"
-        )
+        raise InputError(f"{len(issame_P)} pairs cannot make {folds} folds; use between 2 folds and one per pair")
     finite_N = np.isfinite(embeddings_ND).all(axis=1)
     if not finite_N.all():
         row = int(np.argmin(finite_N))
