@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -17,11 +19,10 @@ PEER_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pi
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run `main` and exit: 0 when it returns, 2 for the user's mistakes, 130 after Ctrl-C, 1 for anything else."""
+    """Run `main` and exit: 0 when it returns, 2 for the user's mistakes, 130 and 143 for Ctrl-C and SIGTERM, else 1."""
     code = 0
-    # torchrun ends the other ranks with SIGTERM when one fails; without this they would die with a half-drawn screen.
-    if launched().world > 1:
-        signal.signal(signal.SIGTERM, lambda *_: _end(143))
+    faulthandler.enable()  # a mapped file that is cut short while it is read ends the process without an exception
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         main()
     except (InputError, OSError) as error:
@@ -41,17 +42,24 @@ def run_command(main: Callable[[], None]) -> None:
     _end(code)
 
 
+def _terminated(*_: object) -> None:
+    _explain("SIGTERM: the job was ended, or another rank failed", label="stopped")
+    _end(143)
+
+
 def _explain(line: str, *, label: str = "error", unexpected: bool = False) -> None:
     rank = launched().label
     files = [handler for handler in LOG.handlers if isinstance(handler, logging.FileHandler)]
-    for handler in files:
-        handler.stream.write(f"{rank}{label}: {line}\n{traceback.format_exc()}")
-        handler.flush()
     if unexpected and files:
         line += f" (traceback in {files[0].baseFilename})"
     elif unexpected:
         traceback.print_exc()
     print(f"{rank}{label}: {line}", file=sys.stderr)
+    for handler in files:
+        # The error to explain may be that the disk of this very log is full.
+        with contextlib.suppress(OSError, ValueError):
+            handler.stream.write(f"{rank}{label}: {line}\n{traceback.format_exc()}")
+            handler.flush()
 
 
 def _one_line(error: BaseException) -> str:
@@ -61,9 +69,9 @@ def _one_line(error: BaseException) -> str:
 
 
 def _end(code: int) -> None:
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
+        with contextlib.suppress(OSError, ValueError):
+            flush()
     if launched().world > 1:
         # Interpreter teardown with gloo threads alive aborts now and then: a finished run would count as failed.
         os._exit(code)

@@ -18,12 +18,24 @@ class ConsoleHandler(logging.Handler):
         tqdm.write(self.format(record))
 
 
+class LogFile(logging.FileHandler):
+    """A log file whose failure is told once, not with a traceback for each line."""
+
+    told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say that the file cannot be written, the first time."""
+        if not self.told:
+            self.told = True
+            tqdm.write(f"{self.baseFilename} cannot be written (disk full?); the run goes on without it")
+
+
 def start_log(run_dir: Path) -> None:
     """Send the log to the console and to training.log in the run directory (main rank only)."""
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
     end_log()
-    file = logging.FileHandler(run_dir / "training.log", encoding="utf-8")
+    file = LogFile(run_dir / "training.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     LOG.addHandler(ConsoleHandler())
     LOG.addHandler(file)

@@ -36,7 +36,7 @@ class Runtime:
             dist.barrier()
 
 
-def pick_device(name: str, local_rank: int) -> torch.device:
+def pick_device(name: str, local_rank: int = 0, local_world: int = 1) -> torch.device:
     """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device; InputError when CUDA is asked for and absent."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -46,6 +46,8 @@ def pick_device(name: str, local_rank: int) -> torch.device:
         raise InputError(f"device={name!r} is not known; use auto, cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
         raise InputError(f"device={name} was asked for, but torch sees no CUDA device; use device=cpu or device=auto")
+    if ":" in name and local_world > 1:
+        raise InputError(f"device={name} would put {local_world} ranks on one GPU; use device=cuda, one GPU for each")
     index = int(name.split(":")[1]) if ":" in name else local_rank
     if index >= torch.cuda.device_count():
         raise InputError(
@@ -62,7 +64,7 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
     `threads` is the number of CPU threads a rank computes with; 0 shares the machine's cores among its ranks.
     """
     place = launched()
-    torch_device = pick_device(device, place.local_rank)
+    torch_device = pick_device(device, place.local_rank, place.local_world)
     torch.set_num_threads(threads or max(1, usable_cores() // place.local_world))
     backend = "none"
     if torch_device.type == "cuda":
@@ -81,11 +83,10 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
             timeout=timedelta(seconds=collective_timeout_s),
             device_id=torch_device if backend == "nccl" else None,
         )
-    try:
-        yield Runtime(place.rank, place.world, torch_device, backend)
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    yield Runtime(place.rank, place.world, torch_device, backend)
+    # Not after an error: NCCL would wait for peers that wait for this rank, and the message would never be seen.
+    if place.world > 1:
+        dist.destroy_process_group()
 
 
 def usable_cores() -> int:

@@ -193,7 +193,7 @@ def test_an_argument_without_a_value_is_refused():
 BROKEN = {
     "sample_rate=0": "(0, 1]",
     "sample_rate=1.5": "(0, 1]",
-    "batch_size=0": "at least 1",
+    "batch_size=1": "at least 2",
     "gradient_acc=0": "at least 1",
     "val_batch_size=0": "at least 1",
     "momentum=1.0": "[0, 1)",

@@ -24,7 +24,8 @@ class GroupedConv2d(nn.Conv2d):
             # The strided depthwise backward has no bfloat16 kernel of its own: float32 and two casts take a fifth.
             with full_precision(x_BCHW.device):
                 return super().forward(x_BCHW.float()).to(torch.bfloat16)
-        if 1 < group < FAST_GROUP and FAST_GROUP % group == 0 and self.in_channels % FAST_GROUP == 0:
+        square = self.in_channels == self.out_channels and self.in_channels % FAST_GROUP == 0
+        if square and 1 < group < FAST_GROUP and FAST_GROUP % group == 0:
             weight = widen_groups(self.weight, group, FAST_GROUP)
             return F.conv2d(
                 x_BCHW, weight, self.bias, self.stride, self.padding, self.dilation, self.in_channels // FAST_GROUP

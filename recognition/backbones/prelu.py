@@ -47,7 +47,7 @@ def _gradients(x_BCHW: Tensor, slope_1C11: Tensor, grad_BCHW: Tensor) -> tuple[T
     """The same without a graph: in place, and a few samples at a time so that the passes meet in cache."""
     grad_x_BCHW = torch.empty_like(x_BCHW)
     grad_slope_1C11 = torch.zeros_like(slope_1C11, dtype=torch.promote_types(slope_1C11.dtype, torch.float32))
-    samples = max(1, CHUNK_ELEMENTS // x_BCHW[:1].numel())
+    samples = max(1, CHUNK_ELEMENTS // max(1, x_BCHW[:1].numel()))
     for x, grad, grad_x in zip(x_BCHW.split(samples), grad_BCHW.split(samples), grad_x_BCHW.split(samples)):
         grad_slope_1C11 += x.clamp_max(0).mul_(grad).sum((0, 2, 3), keepdim=True)
         # Start from 0 or the gradient, go a share `slope` of the way to the gradient: slope * gradient or gradient.

@@ -40,7 +40,7 @@ RANGES: dict[str, Rule] = {
     "scale": ABOVE_0,
     "sample_rate": (lambda v: 0 < v <= 1, "must lie in (0, 1]; 1 computes with every class centre"),
     "interclass_filtering_threshold": (lambda v: 0 <= v <= 1, "must lie in [0, 1]; 0 turns the filter off"),
-    "batch_size": AT_LEAST_1,
+    "batch_size": (lambda v: v >= 2, "must be at least 2: BatchNorm needs two images on each rank"),
     "gradient_acc": AT_LEAST_1,
     "lr": ABOVE_0,
     "momentum": BELOW_1,

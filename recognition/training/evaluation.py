@@ -17,6 +17,7 @@ from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.training.metrics import MetricsWriter
 from recognition.verification import Pairs, load_pairs
+from recognition.verification.protocol import require_scorable
 from recognition.verification.scores import Score, score_pairs
 
 
@@ -36,6 +37,16 @@ def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, Pairs]:
                 f"put it there, name its folder with val_dir=, or pass val_targets=[]"
             )
         targets[name] = load_pairs(path, progress=runtime.is_main)
+        height, width = targets[name].images.shape[1:3]
+        if (height, width) != (cfg.image_size, cfg.image_size):
+            raise InputError(
+                f"{path} has pictures of {width}x{height} pixels, but the run takes {cfg.image_size}x{cfg.image_size}; "
+                f"make the pairs again at that size, or set image_size"
+            )
+        try:
+            require_scorable(targets[name].issame)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
     return targets
 
 

@@ -34,54 +34,10 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
         cfg.rec, num_classes=cfg.num_classes, num_image=cfg.num_image, seed=cfg.seed, image_size=cfg.image_size
     )
     cfg, remarks = filled_from(source, cfg)
-    total_steps, warmup_steps = step_counts(
-        num_samples=len(source),
-        batch_size=cfg.batch_size,
-        world=runtime.world,
-        gradient_acc=cfg.gradient_acc,
-        num_epoch=cfg.num_epoch,
-        warmup_epoch=cfg.warmup_epoch,
-    )
-    if total_steps == 0:
-        raise InputError(
-            f"{len(source)} images for {cfg.num_epoch} epochs do not fill one global batch of "
-            f"{cfg.batch_size * runtime.world * cfg.gradient_acc}; lower batch_size or raise num_epoch"
-        )
-    steps = min(total_steps, cfg.max_steps or total_steps)
+    steps, total_steps, warmup_steps = planned_steps(cfg, runtime)
     targets = open_targets(cfg, runtime)
-
-    torch.manual_seed(cfg.seed)
-    backbone = build_backbone(
-        cfg.network,
-        cfg.embedding_size,
-        cfg.dropout,
-        gradient_checkpointing=cfg.gradient_checkpointing,
-        image_size=cfg.image_size,
-    )
-    if cfg.export_onnx:
-        require_exportable(backbone, f"export_onnx=True, but {cfg.network} cannot be exported, set export_onnx=False")
-    margin = CombinedMarginLoss(
-        cfg.scale, *cfg.margin_list, cfg.interclass_filtering_threshold, margin_gradient=cfg.margin_gradient
-    )
-    head = PartialFC(margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, runtime=runtime, seed=cfg.seed).to(
-        runtime.device
-    )
-    take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime)
-    torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not
-
-    loader = (DaliLoader if cfg.dali else Loader)(
-        source,
-        batch_size=cfg.batch_size,
-        runtime=runtime,
-        seed=cfg.seed,
-        num_workers=cfg.num_workers,
-        prefetch=cfg.prefetch_batches,
-        num_steps=steps * cfg.gradient_acc,
-        image_size=cfg.image_size,
-        timeout_s=cfg.data_timeout_s,
-    )
-    if cfg.using_wandb:
-        import_wandb()
+    take_step = build_step(cfg, runtime)
+    loader = open_loader(source, cfg, runtime, steps=steps)
     run_dir = begin_run(cfg, runtime, remarks)
     with MetricsWriter(run_dir if runtime.is_main else None, cfg) as metrics:
         evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics)
@@ -107,6 +63,60 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     return run_dir
 
 
+def planned_steps(cfg: TrainConfig, runtime: Runtime) -> tuple[int, int, int]:
+    """Optimizer steps to take, of the whole schedule, and of its warm-up; InputError when there are none."""
+    total_steps, warmup_steps = step_counts(
+        num_samples=cfg.num_image,
+        batch_size=cfg.batch_size,
+        world=runtime.world,
+        gradient_acc=cfg.gradient_acc,
+        num_epoch=cfg.num_epoch,
+        warmup_epoch=cfg.warmup_epoch,
+    )
+    if total_steps == 0:
+        raise InputError(
+            f"{cfg.num_image} images for {cfg.num_epoch:g} epochs do not fill one global batch of "
+            f"{cfg.batch_size * runtime.world * cfg.gradient_acc}; lower batch_size or raise num_epoch"
+        )
+    return min(total_steps, cfg.max_steps or total_steps), total_steps, warmup_steps
+
+
+def build_step(cfg: TrainConfig, runtime: Runtime) -> TrainStep:
+    """Backbone and head, equal for any number of ranks at the same seed, with their optimizer."""
+    torch.manual_seed(cfg.seed)
+    backbone = build_backbone(
+        cfg.network,
+        cfg.embedding_size,
+        cfg.dropout,
+        gradient_checkpointing=cfg.gradient_checkpointing,
+        image_size=cfg.image_size,
+    )
+    if cfg.export_onnx:
+        require_exportable(backbone, f"export_onnx=True, but {cfg.network} cannot be exported, set export_onnx=False")
+    margin = CombinedMarginLoss(
+        cfg.scale, *cfg.margin_list, cfg.interclass_filtering_threshold, margin_gradient=cfg.margin_gradient
+    )
+    head = PartialFC(margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, runtime=runtime, seed=cfg.seed)
+    take_step = TrainStep(backbone, head.to(runtime.device), cfg=cfg, runtime=runtime)
+    torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not
+    return take_step
+
+
+def open_loader(source: Source, cfg: TrainConfig, runtime: Runtime, *, steps: int) -> Loader:
+    """The batches of `steps` optimizer steps, `gradient_acc` for each."""
+    return (DaliLoader if cfg.dali else Loader)(
+        source,
+        batch_size=cfg.batch_size,
+        runtime=runtime,
+        seed=cfg.seed,
+        num_workers=cfg.num_workers,
+        prefetch=cfg.prefetch_batches,
+        num_steps=steps * cfg.gradient_acc,
+        image_size=cfg.image_size,
+        timeout_s=cfg.data_timeout_s,
+    )
+
+
 def filled_from(source: Source, cfg: TrainConfig) -> tuple[TrainConfig, list[str]]:
     """The config with `num_classes` and `num_image` as the run uses them, and remarks on what was given in vain."""
     remarks = without_effect(cfg)
@@ -117,6 +127,8 @@ def filled_from(source: Source, cfg: TrainConfig) -> tuple[TrainConfig, list[str
 
 def begin_run(cfg: TrainConfig, runtime: Runtime, remarks: list[str]) -> Path:
     """Create the run directory and its log on the main rank; every rank gets the path."""
+    if cfg.using_wandb:
+        import_wandb()
     if runtime.is_main:
         aside = prepare_run_directory(cfg)
         start_log(cfg.output_dir)

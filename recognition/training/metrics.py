@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,11 +48,13 @@ class MetricsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for sink in (self.rows, self.tensorboard):
-            if sink is not None:
-                sink.close()
-        if self.wandb is not None:
-            self.wandb.finish(exit_code=0 if error is None else 1)
+        with ExitStack() as closing:  # one sink that fails to close does not keep the others open
+            if self.rows is not None:
+                closing.callback(self.rows.close)
+            if self.tensorboard is not None:
+                closing.callback(self.tensorboard.close)
+            if self.wandb is not None:
+                closing.callback(self.wandb.finish, exit_code=0 if error is None else 1)
 
 
 def import_wandb() -> Any:

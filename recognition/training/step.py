@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from recognition.config import TrainConfig
 from recognition.data.loader import Batch
@@ -18,6 +17,7 @@ from recognition.data.transforms import flip_mask, to_input
 from recognition.errors import InputError
 from recognition.head import PartialFC
 from recognition.runtime import Runtime
+from recognition.training.average import MovingAverage
 from recognition.training.optimizer import build_optimizer, build_scaler
 
 # torch 2.13 renamed the switch and warns at the old name.
@@ -61,7 +61,7 @@ class TrainStep:
         self.trainable = [p for p in backbone.parameters() if p.requires_grad]
         self.average = None
         if cfg.ema_decay > 0:
-            self.average = AveragedModel(backbone, multi_avg_fn=get_ema_multi_avg_fn(cfg.ema_decay), use_buffers=True)
+            self.average = MovingAverage(backbone, cfg.ema_decay)
 
     @property
     def model(self) -> nn.Module:
@@ -107,7 +107,7 @@ class TrainStep:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update_parameters(self.backbone)
+            self.average.update(self.backbone)
         return grad_norm
 
 

@@ -128,13 +128,21 @@ def _tar_at(rate: float, genuine: np.ndarray, impostor_sorted: np.ndarray) -> fl
     return float(np.mean(genuine < limit))
 
 
+def require_scorable(issame_P: np.ndarray, folds: int = 10) -> None:
+    """InputError unless these flags (P,) can be scored: enough pairs for the folds, and both kinds among them."""
+    if not 2 <= folds <= len(issame_P):
+        raise InputError(f"{len(issame_P)} pairs cannot make {folds} folds; use between 2 folds and one per pair")
+    if issame_P.all() or not issame_P.any():
+        kind = "same-person" if issame_P.all() else "different-person"
+        raise InputError(f"all {len(issame_P)} pairs are {kind} pairs; a verification set needs both kinds")
+
+
 def _check(embeddings_ND: np.ndarray, issame_P: np.ndarray, folds: int) -> None:
     if embeddings_ND.ndim != 2 or issame_P.ndim != 1 or len(embeddings_ND) != 2 * len(issame_P):
         raise InputError(
             f"{embeddings_ND.shape} embeddings do not fit {issame_P.shape} flags; give 2P rows for P pairs"
         )
-    if not 2 <= folds <= len(issame_P):
-        raise InputError(f"{len(issame_P)} pairs cannot make {folds} folds; use between 2 folds and one per pair")
+    require_scorable(issame_P, folds)
     finite_N = np.isfinite(embeddings_ND).all(axis=1)
     if not finite_N.all():
         row = int(np.argmin(finite_N))
@@ -142,9 +150,6 @@ def _check(embeddings_ND: np.ndarray, issame_P: np.ndarray, folds: int) -> None:
             f"{int((~finite_N).sum())} of {len(finite_N)} embeddings are NaN or infinite, first that of image {row} "
             f"(pair {row // 2}); the network has diverged or its weights are damaged, so no accuracy can be given"
         )
-    if issame_P.all() or not issame_P.any():
-        kind = "same-person" if issame_P.all() else "different-person"
-        raise InputError(f"all {len(issame_P)} pairs are {kind} pairs; a verification set needs both kinds")
 
 
 def _warnings(embeddings_ND: np.ndarray, auc: float) -> list[str]:

@@ -9,6 +9,7 @@ from torch import nn
 from recognition.errors import InputError
 from recognition.head import CombinedMarginLoss, PartialFC
 from recognition.runtime import Runtime
+from recognition.training.average import MovingAverage
 from recognition.training.step import TrainStep
 from tests.ranks import run_ranks
 from tests.training.linear_backbone import D, batch, config, linear_backbone
@@ -116,16 +117,31 @@ def test_weight_decay_spares_vectors_unless_asked(optimizer, decay_norms):
 
 
 def test_moving_average_is_the_closed_form():
-    take_step = make_step(Runtime(), ema_decay=0.75)
+    take_step = make_step(Runtime(), ema_decay=0.15)
     history = []
     for step in range(4):
         take_step([batch(step * 4, step * 4 + 4)], step=step, lr=0.2)
         history.append(take_step.backbone[1].weight.detach().clone())
     expected = history[0]
-    for weight in history[1:]:
-        expected = 0.75 * expected + 0.25 * weight
+    for weight, decay in zip(history[1:], (1 / 10, 0.15, 0.15)):  # n / (n + 9) until that exceeds the decay asked for
+        expected = decay * expected + (1 - decay) * weight
     torch.testing.assert_close(take_step.model[1].weight.detach(), expected)
     assert take_step.model is not take_step.backbone
+
+
+def test_moving_average_takes_statistics_along_and_copies_counters():
+    norm = nn.BatchNorm1d(3)
+    average = MovingAverage(norm, 0.999)
+    for step in range(1, 4):
+        norm.running_mean.fill_(step)
+        norm.num_batches_tracked.fill_(step)
+        average.update(norm)
+    assert average.module.num_batches_tracked == 3
+    one, two = 1 / 10, 2 / 11
+    torch.testing.assert_close(
+        average.module.running_mean, torch.full((3,), two * (one + (1 - one) * 2) + (1 - two) * 3)
+    )
+    assert not average.module.training
 
 
 def test_clipping_limits_the_backbone_gradient():
