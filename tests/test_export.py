@@ -10,23 +10,15 @@ import torch
 from torch import nn
 
 import recognition.export
-from recognition.backbones import build_backbone
 from recognition.errors import InputError
 from recognition.export import ParityError, export_onnx
 from recognition.weights import plain_state, weights_sha256
-from tests.verification.synthetic import fill
-
-
-def filled(name, embedding_size=32):
-    module = build_backbone(name, embedding_size)
-    with torch.no_grad():
-        fill(module)
-    return module
+from tests.filling import filled_backbone
 
 
 @pytest.mark.parametrize("name", ["r_tiny", "mbf_tiny", "vit_tiny", "mbf", "r18", "vit_t"])
 def test_any_batch_agrees_with_pytorch(tmp_path, name, capfd):
-    module = filled(name).train()
+    module = filled_backbone(name).train()
     meta = {"network": name, "image_size": 112, "step": 3}
     difference = export_onnx(module, tmp_path / "a.onnx", meta)
     assert difference < 2e-5
@@ -90,11 +82,11 @@ def test_a_baked_batch_is_refused(tmp_path):
 def test_weights_beyond_the_limit_of_the_format_are_refused_before_work(tmp_path, monkeypatch):
     monkeypatch.setattr(recognition.export, "MAX_PROTOBUF_BYTES", 1000)
     with pytest.raises(InputError, match="at most 2 GiB"):
-        export_onnx(filled("mbf_tiny"), tmp_path / "a.onnx", {})
+        export_onnx(filled_backbone("mbf_tiny"), tmp_path / "a.onnx", {})
     assert not list(tmp_path.iterdir())
 
 
 def test_the_module_keeps_its_memory_format(tmp_path):
-    module = filled("mbf_tiny").to(memory_format=torch.channels_last)
+    module = filled_backbone("mbf_tiny").to(memory_format=torch.channels_last)
     export_onnx(module, tmp_path / "a.onnx", {})
     assert module.state_dict()["layers.0.layers.0.weight"].is_contiguous(memory_format=torch.channels_last)

@@ -13,22 +13,15 @@ from safetensors import safe_open
 from recognition.backbones import backbone_names, build_backbone
 from recognition.errors import InputError
 from recognition.weights import load_backbone, network_of, save_backbone, weights_sha256
-from tests.verification.synthetic import fill
+from tests.filling import filled_backbone, reference_input
 
 TINY = ["r_tiny", "mbf_tiny", "vit_tiny"]
-
-
-def filled(name, embedding_size=32):
-    module = build_backbone(name, embedding_size).eval()
-    with torch.no_grad():
-        fill(module)
-    return module
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
 @pytest.mark.parametrize("name", TINY)
 def test_a_round_trip_keeps_every_bit_and_recognises_the_network(tmp_path, name, suffix):
-    module = filled(name)
+    module = filled_backbone(name)
     save_backbone(tmp_path / f"a{suffix}", module, {"network": name, "step": 7, "accuracy": {"lfw": 0.5}})
     loaded, meta = load_backbone(tmp_path / f"a{suffix}")
     assert list(loaded.state_dict()) == list(module.state_dict())
@@ -45,7 +38,7 @@ def test_a_round_trip_keeps_every_bit_and_recognises_the_network(tmp_path, name,
 
 
 def test_the_header_of_safetensors_says_what_the_weights_are(tmp_path):
-    module = filled("mbf_tiny")
+    module = filled_backbone("mbf_tiny")
     save_backbone(tmp_path / "a.safetensors", module, {"network": "mbf_tiny", "mean": 127.5})
     with safe_open(tmp_path / "a.safetensors", framework="np") as file:
         stored = json.loads(file.metadata()["arcscale"])
@@ -58,7 +51,7 @@ def test_the_header_of_safetensors_says_what_the_weights_are(tmp_path):
 
 
 def test_a_pt_is_the_plain_state_dict_that_arcface_torch_reads(tmp_path):
-    module = filled("r_tiny")
+    module = filled_backbone("r_tiny")
     save_backbone(tmp_path / "model.pt", torch.nn.DataParallel(module), {})
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     assert list(content) == list(module.state_dict())
@@ -75,7 +68,7 @@ def test_every_network_is_recognised_by_its_tensors(name):
 
 @pytest.mark.parametrize("form", ["module.", "_orig_mod.", "state_dict_backbone", "state_dict"])
 def test_files_of_other_training_programs_load(tmp_path, form):
-    module = filled("r_tiny")
+    module = filled_backbone("r_tiny")
     state = module.state_dict()
     content = {form + key: value for key, value in state.items()} if form.endswith(".") else {form: state, "epoch": 3}
     torch.save(content, tmp_path / "a.pt")
@@ -85,7 +78,7 @@ def test_files_of_other_training_programs_load(tmp_path, form):
 
 
 def test_the_wrong_network_is_an_error_that_names_the_difference_and_the_right_one(tmp_path):
-    save_backbone(tmp_path / "a.pt", filled("r_tiny"), {})
+    save_backbone(tmp_path / "a.pt", filled_backbone("r_tiny"), {})
     with pytest.raises(InputError, match=r"missing .*layers\.0.*unknown .*conv1\.weight.*weights of 'r_tiny'"):
         load_backbone(tmp_path / "a.pt", "mbf")
     with pytest.raises(
@@ -99,16 +92,16 @@ def test_the_wrong_network_is_an_error_that_names_the_difference_and_the_right_o
 def test_run_directories_give_the_final_model_first(tmp_path):
     with pytest.raises(InputError, match="holds no model"):
         load_backbone(tmp_path)
-    save_backbone(tmp_path / "model.pt", filled("mbf_tiny", 8), {})
+    save_backbone(tmp_path / "model.pt", filled_backbone("mbf_tiny", 8), {})
     assert load_backbone(tmp_path)[1]["embedding_size"] == 8
-    save_backbone(tmp_path / "best.safetensors", filled("mbf_tiny", 16), {"network": "mbf_tiny"})
+    save_backbone(tmp_path / "best.safetensors", filled_backbone("mbf_tiny", 16), {"network": "mbf_tiny"})
     assert load_backbone(tmp_path)[1]["embedding_size"] == 16
-    save_backbone(tmp_path / "model.safetensors", filled("mbf_tiny", 24), {"network": "mbf_tiny"})
+    save_backbone(tmp_path / "model.safetensors", filled_backbone("mbf_tiny", 24), {"network": "mbf_tiny"})
     assert load_backbone(tmp_path)[1]["embedding_size"] == 24
 
 
 def test_model_pt_of_a_run_takes_its_network_from_config_json(tmp_path):
-    save_backbone(tmp_path / "model.pt", filled("vit_tiny"), {})
+    save_backbone(tmp_path / "model.pt", filled_backbone("vit_tiny"), {})
     (tmp_path / "config.json").write_text('{"network": "r_tiny", "embedding_size": 32}')
     with pytest.raises(InputError, match="does not fit network 'r_tiny'"):
         load_backbone(tmp_path)
@@ -119,7 +112,7 @@ def test_model_pt_of_a_run_takes_its_network_from_config_json(tmp_path):
 
 def test_one_flipped_bit_is_found(tmp_path):
     path = tmp_path / "a.safetensors"
-    save_backbone(path, filled("mbf_tiny"), {"network": "mbf_tiny"})
+    save_backbone(path, filled_backbone("mbf_tiny"), {"network": "mbf_tiny"})
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -138,7 +131,7 @@ class Hostile:
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_malicious_pt_executes_nothing(tmp_path, legacy):
     sentinel, path = tmp_path / "sentinel", tmp_path / "a.pt"
-    content = {**filled("r_tiny").state_dict(), "x": Hostile(sentinel)}
+    content = {**filled_backbone("r_tiny").state_dict(), "x": Hostile(sentinel)}
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(InputError, match="nothing was executed"):
         load_backbone(path)
@@ -177,47 +170,28 @@ def test_files_that_hold_something_else_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load_backbone(tmp_path / "b.pt")
     with pytest.raises(InputError, match="choose one of these suffixes"):
-        save_backbone(tmp_path / "a.bin", filled("mbf_tiny"), {})
+        save_backbone(tmp_path / "a.bin", filled_backbone("mbf_tiny"), {})
     assert not (tmp_path / "a.bin").exists()
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.safetensors"
-    save_backbone(path, filled("mbf_tiny"), {"network": "mbf_tiny"})
+    save_backbone(path, filled_backbone("mbf_tiny"), {"network": "mbf_tiny"})
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        save_backbone(path, filled("mbf_tiny"), {"network": object()})
+        save_backbone(path, filled_backbone("mbf_tiny"), {"network": object()})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 def test_the_fixture_outputs_of_arcface_torch_survive_a_file(tmp_path, shared_dir):
     """mbf filled by the interop recipe, written as a .pt with `module.` keys, read back, equals the recorded output."""
-    import zlib
-
     fixture = json.loads((shared_dir / "interop" / "backbones.json").read_text())
     fixture = fixture.get("mbf") or next(entry for entry in fixture if entry.get("name") == "mbf")
-    module = build_backbone("mbf").eval()
-    state = {}
-    for key, tensor in module.state_dict().items():
-        rng, shape = np.random.default_rng(zlib.crc32(key.encode())), tuple(tensor.shape)
-        if key.endswith("num_batches_tracked"):
-            value = np.zeros(shape)
-        elif key.endswith("running_var"):
-            value = rng.uniform(0.5, 1.5, shape)
-        elif key.endswith("running_mean"):
-            value = rng.normal(0, 0.1, shape)
-        elif len(shape) >= 2:
-            value = rng.normal(0, np.prod(shape[1:]) ** -0.5, shape)
-        elif key.endswith("weight"):
-            value = rng.uniform(0.2, 0.6, shape)
-        else:
-            value = rng.normal(0, 0.1, shape)
-        state[f"module.{key}"] = torch.from_numpy(np.asarray(value)).to(tensor.dtype)
+    state = {f"module.{key}": tensor for key, tensor in filled_backbone("mbf", 512).state_dict().items()}
     torch.save(state, tmp_path / "backbone.pth")
     loaded, meta = load_backbone(tmp_path / "backbone.pth")
     assert meta["network"] == "mbf"
-    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 112, 112)).astype(np.float32)
     with torch.no_grad():
-        out = loaded(torch.from_numpy(x)).numpy()
+        out = loaded(reference_input()).numpy()
     np.testing.assert_allclose(out[:, :8], fixture["out_first8"], rtol=1e-4, atol=1e-4 * np.abs(out).max())

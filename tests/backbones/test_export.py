@@ -1,6 +1,7 @@
 """Graphs that leave PyTorch: ONNX at any batch, and whole-graph capture."""
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -12,7 +13,6 @@ TINY = ["r_tiny", "mbf_tiny", "vit_tiny"]
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", [*TINY, "mbf"])
 def test_onnx_takes_any_batch(name, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
     network = build_backbone(name).to(memory_format=torch.channels_last).eval()
     torch.onnx.export(

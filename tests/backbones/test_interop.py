@@ -1,15 +1,15 @@
 """Keys, shapes, order, frozen parameters and outputs against arcface_torch's own networks."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 from recognition.backbones import build_backbone
-from tests.backbones.filling import filled_tensor, reference_input
+from tests.conftest import FIXTURES
+from tests.filling import filled_tensor, reference_input
 
-HERE = json.loads((Path(__file__).resolve().parents[1] / "fixtures" / "backbones.json").read_text())
+HERE = json.loads((FIXTURES / "backbones.json").read_text())
 ELSEWHERE = ["r34", "r50", "r100", "r200", "mbf_large", "vit_s", "vit_b", "vit_l_dp005_mask_005"]
 
 

@@ -1,9 +1,7 @@
 """The DALI loader gives Loader's batches: a CPU-only pipeline over the records that MXNet wrote."""
 
-import io
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +13,10 @@ from recognition.data.loader import Loader
 from recognition.data.sources import Sample, SyntheticSource, open_source
 from recognition.errors import InputError
 from recognition.runtime import Runtime
+from tests.conftest import FIXTURES
+from tests.pictures import encoded, face
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "recordio"
+RECORDS = FIXTURES / "recordio"
 OPTIONS = {"batch_size": 7, "seed": 3, "num_steps": 11}
 
 
@@ -34,13 +34,6 @@ class Images:
 
     def describe(self, index):
         return f"image {index}"
-
-
-def encoded(kind="JPEG", size=112, **options):
-    pixels = SyntheticSource(num_classes=1, image_size=size).read(0).payload
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +57,21 @@ def assert_same_batches(source, **options):
 # `insightface` and `vector_label` hold a header and identity records, the ones that end DALI's own record reader.
 @pytest.mark.parametrize("layout", ["insightface", "im2rec", "vector_label"])
 def test_batches_of_records_equal_loaders(dali, layout):
-    assert_same_batches(open_source(FIXTURES / layout, num_classes=10))
+    assert_same_batches(open_source(RECORDS / layout, num_classes=10))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
 @pytest.mark.parametrize("num_steps", [1, 2, 5])
 def test_any_number_of_threads_and_steps(dali, num_workers, num_steps):
-    assert_same_batches(open_source(FIXTURES / "insightface"), num_workers=num_workers, num_steps=num_steps)
+    assert_same_batches(open_source(RECORDS / "insightface"), num_workers=num_workers, num_steps=num_steps)
 
 
 def test_no_steps_no_batches(dali):
-    assert_same_batches(open_source(FIXTURES / "insightface"), num_steps=0)
+    assert_same_batches(open_source(RECORDS / "insightface"), num_steps=0)
 
 
 def test_resume_and_ranks(dali):
-    source = open_source(FIXTURES / "insightface")
+    source = open_source(RECORDS / "insightface")
     assert_same_batches(source, start_step=4, num_steps=3, runtime=Runtime(rank=1, world=2))
 
 
@@ -90,19 +83,19 @@ def test_every_kind_of_file(dali):
     turned = Image.Exif()
     turned[0x0112] = 6
     payloads = [
-        encoded(quality=75, subsampling=0),
-        encoded(quality=95, subsampling=1),
-        encoded(quality=100, subsampling=2),
-        encoded(quality=90, progressive=True),
-        encoded(quality=90, exif=turned),
-        encoded("PNG"),
-        encoded("BMP"),
+        encoded(face(), quality=75, subsampling=0),
+        encoded(face(), quality=95, subsampling=1),
+        encoded(face(), quality=100, subsampling=2),
+        encoded(face(), quality=90, progressive=True),
+        encoded(face(), quality=90, exif=turned),
+        encoded(face(), "PNG"),
+        encoded(face(), "BMP"),
     ]
     assert_same_batches(Images(payloads))
 
 
 def test_image_of_another_size_never_reaches_dali(dali):
-    loader = DaliLoader(Images([encoded(), encoded(size=96)]), runtime=Runtime(), **OPTIONS)
+    loader = DaliLoader(Images([encoded(face()), encoded(face(96))]), runtime=Runtime(), **OPTIONS)
     with pytest.raises(InputError, match="^image 1: the image is 96x96 pixels, the run expects 112x112") as caught:
         list(loader)
     # Had DALI seen it, the error would have DALI's as its cause.
@@ -110,7 +103,7 @@ def test_image_of_another_size_never_reaches_dali(dali):
 
 
 def test_damaged_image_is_named(dali, capfd):
-    payloads = [encoded() for _ in range(20)]
+    payloads = [encoded(face()) for _ in range(20)]
     payloads[13] = payloads[13][:1500]
     with pytest.raises(InputError, match="^image 13: not a readable JPEG") as caught:
         list(DaliLoader(Images(payloads), runtime=Runtime(), **OPTIONS))
@@ -118,7 +111,7 @@ def test_damaged_image_is_named(dali, capfd):
 
 
 def test_reading_errors_come_through(dali):
-    source = Images([encoded()] * 20)
+    source = Images([encoded(face())] * 20)
     source.read = lambda index: 1 / 0
     with pytest.raises(RuntimeError, match="ZeroDivisionError") as caught:
         list(DaliLoader(source, runtime=Runtime(), **OPTIONS))
@@ -126,7 +119,7 @@ def test_reading_errors_come_through(dali):
 
 
 def test_leaving_early_leaves_no_threads_of_ours(dali):
-    for _ in DaliLoader(open_source(FIXTURES / "insightface"), runtime=Runtime(), **OPTIONS):
+    for _ in DaliLoader(open_source(RECORDS / "insightface"), runtime=Runtime(), **OPTIONS):
         break
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("data-")]
 
@@ -140,7 +133,7 @@ def test_missing_package_says_what_to_install(monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_decoder_agrees_to_a_few_levels(dali):
-    source = open_source(FIXTURES / "insightface")
+    source = open_source(RECORDS / "insightface")
     on_gpu = DaliLoader(source, runtime=Runtime(device=torch.device("cuda", 0)), **OPTIONS)
     for ours, theirs in zip(on_gpu, Loader(source, runtime=Runtime(), **OPTIONS)):
         assert ours.images_BHWC.is_cuda

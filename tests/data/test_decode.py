@@ -1,6 +1,5 @@
 """Decoding against Pillow, and refusal of everything that is not an image of the right size."""
 
-import io
 import struct
 import time
 import zlib
@@ -10,16 +9,10 @@ import pytest
 from PIL import Image
 
 from recognition.data.decode import announced_size, check_size, decode_into
-from recognition.data.synthetic import TRAINING, FaceRenderer
 from recognition.errors import InputError
+from tests.pictures import encoded, face, pil_pixels
 
-FACE = FaceRenderer(112).draw(0, TRAINING, 0, 0)
-
-
-def encoded(kind="JPEG", pixels=FACE, mode="RGB", **options):
-    file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(file, kind, **options)
-    return file.getvalue()
+FACE = face()
 
 
 def decoded(payload, size=112):
@@ -37,8 +30,8 @@ def with_size(jpeg, height, width):
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("wrap", [bytes, memoryview])
 def test_jpeg_pixels_equal_pillows(subsampling, wrap):
-    jpeg = encoded(quality=90, subsampling=subsampling)
-    np.testing.assert_array_equal(decoded(wrap(jpeg)), np.asarray(Image.open(io.BytesIO(jpeg))))
+    jpeg = encoded(FACE, quality=90, subsampling=subsampling)
+    np.testing.assert_array_equal(decoded(wrap(jpeg)), pil_pixels(jpeg))
 
 
 @pytest.mark.parametrize(
@@ -46,8 +39,8 @@ def test_jpeg_pixels_equal_pillows(subsampling, wrap):
     [("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("PNG", "L"), ("PNG", "P"), ("BMP", "RGB"), ("PPM", "L")],
 )
 def test_other_kinds_become_rgb_as_pillow_has_it(kind, mode):
-    payload = encoded(kind, mode=mode)
-    np.testing.assert_array_equal(decoded(payload), np.asarray(Image.open(io.BytesIO(payload)).convert("RGB")))
+    payload = encoded(Image.fromarray(FACE).convert(mode), kind)
+    np.testing.assert_array_equal(decoded(payload), pil_pixels(payload))
 
 
 def test_pixels_are_copied():
@@ -59,14 +52,14 @@ def test_pixels_are_copied():
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        (encoded(pixels=FACE[:100, :90].copy()), "90x100 pixels, the run expects 112x112"),
-        (encoded("PNG", pixels=FACE[:100, :90].copy()), "90x100 pixels"),
+        (encoded(FACE[:100, :90].copy()), "90x100 pixels, the run expects 112x112"),
+        (encoded(FACE[:100, :90].copy(), "PNG"), "90x100 pixels"),
         (FACE[:100, :90], "90x100 pixels"),
         (FACE[..., 0], "uint8"),
         (FACE.astype(np.float32), "float32"),
         (b"", "0 bytes"),
         (b"not an image at all", "unknown format"),
-        (encoded()[:100], "not a readable JPEG"),
+        (encoded(FACE)[:100], "not a readable JPEG"),
     ],
 )
 def test_unusable_images_are_named(check, payload, words):
@@ -78,11 +71,11 @@ def test_unusable_images_are_named(check, payload, words):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
 def test_images_cut_short_are_refused(kind):
     with pytest.raises(InputError, match="^train.rec key 17: not a readable"):
-        decoded(encoded(kind)[:-900])
+        decoded(encoded(FACE, kind)[:-900])
 
 
 def test_damaged_jpeg_is_refused():
-    jpeg = bytearray(encoded(quality=95))
+    jpeg = bytearray(encoded(FACE, quality=95))
     jpeg[-2000:-1900] = b"\xff\xd9" * 50
     with pytest.raises(InputError, match="not a readable JPEG"):
         decoded(bytes(jpeg))
@@ -97,8 +90,8 @@ def test_damaged_jpeg_is_refused():
     ],
 )
 def test_image_bombs_are_refused_by_their_header(check):
-    jpeg = with_size(encoded(), 65_500, 65_500)
-    png = encoded("PNG")
+    jpeg = with_size(encoded(FACE), 65_500, 65_500)
+    png = encoded(FACE, "PNG")
     header = b"IHDR" + struct.pack(">II", 65_500, 65_500) + png[24:29]
     png = png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
     for bomb in (jpeg, png):

@@ -1,7 +1,6 @@
 """The loader's contract: the same batches for any threads and ranks, from any step; errors and stalls are raised."""
 
 import dataclasses
-import io
 import subprocess
 import sys
 import threading
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from recognition.data.loader import Loader
 from recognition.data.order import sample_ids
@@ -20,9 +18,10 @@ from recognition.data.recordio import RecordReader
 from recognition.data.sources import SyntheticSource, open_source
 from recognition.errors import InputError
 from recognition.runtime import Runtime
+from tests.conftest import FIXTURES, ROOT
+from tests.pictures import pil_pixels
 
-ROOT = Path(__file__).parents[2]
-RECORDS = ROOT / "tests" / "fixtures" / "recordio" / "insightface"
+RECORDS = FIXTURES / "recordio" / "insightface"
 SEED = 11
 
 
@@ -107,7 +106,7 @@ def test_pixels_are_pillows():
     source = open_source(RECORDS)
     for batch in load(source, num_steps=2):
         for pixels, index in zip(batch.images_BHWC, batch.ids_B):
-            np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(source.read(int(index)).payload))))
+            np.testing.assert_array_equal(pixels, pil_pixels(source.read(int(index)).payload))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2, 3, 4])

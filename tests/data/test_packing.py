@@ -1,11 +1,9 @@
 """Folders, lists and pairs -> record sets and .bin files, checked with Pillow and plain counting as the oracles."""
 
 import hashlib
-import io
 import os
 import pickle
 import re
-import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -19,14 +17,11 @@ from recognition.data.packing import pack_folder, pack_list, unpack
 from recognition.data.pairing import encode_pairs, make_pairs, read_pair_list
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
-from recognition.verification.pairs import write_pairs
+from recognition.verification.pairs import load_pairs, write_pairs
+from tests.conftest import FIXTURES
+from tests.pictures import encoded, pil_pixels, smooth, write_people
 
 COUNTS = {"anna": 3, "bert": 1, "carl": 4}
-
-
-def picture(seed: int, width: int = 16, height: int = 16) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (2, 2, 3), np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
 
 
 def save(path: Path, image: Image.Image, **how) -> Path:
@@ -38,15 +33,11 @@ def save(path: Path, image: Image.Image, **how) -> Path:
 @pytest.fixture
 def people(tmp_path) -> Path:
     """Three identities with 3, 1 and 4 JPEGs of 16x16."""
-    for name, count in COUNTS.items():
-        for number in range(count):
-            file = tmp_path / "people" / name / f"{number}.jpg"
-            save(file, picture(zlib.crc32(f"{name}{number}".encode())), quality=90)
-    return tmp_path / "people"
+    return write_people(tmp_path / "people", COUNTS)
 
 
 def pixels(payload: bytes | memoryview) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(payload)).convert("RGB")).astype(int)
+    return pil_pixels(payload).astype(int)
 
 
 # --- pack -------------------------------------------------------------------------------------------------------------
@@ -68,7 +59,7 @@ def test_packed_folder_has_insightface_layout_and_the_files_own_bytes(people, tm
 
 @pytest.mark.parametrize("suffix", ["png", "pgm", "bmp", "webp"])
 def test_other_formats_become_jpeg(suffix, people, tmp_path):
-    image = picture(1).convert("L") if suffix == "pgm" else picture(1)
+    image = smooth(1).convert("L") if suffix == "pgm" else smooth(1)
     file = save(people / "anna" / f"x.{suffix}", image, **({"lossless": True} if suffix == "webp" else {}))
     pack_folder(people, tmp_path / "out")
     with RecordReader(tmp_path / "out" / "train.rec") as reader:
@@ -87,38 +78,33 @@ def test_other_formats_become_jpeg(suffix, people, tmp_path):
 )
 def test_fits(fit, expected):
     """A white 32x16 image becomes 16x16: with black bars above and below, or white throughout."""
-    source = io.BytesIO()
-    Image.new("RGB", (32, 16), "white").save(source, "PNG")
-    jpeg, size = to_jpeg(source.getvalue(), lambda: "here", image_size=16, fit=fit)
+    source = encoded(Image.new("RGB", (32, 16), "white"), "PNG")
+    jpeg, size = to_jpeg(source, lambda: "here", image_size=16, fit=fit)
     assert size == (16, 16)
     np.testing.assert_allclose(pixels(jpeg)[:, 8, 1], expected(255), atol=3)
 
 
 def test_crop_keeps_the_middle_and_stretch_keeps_all():
-    source = io.BytesIO()
     image = Image.new("RGB", (48, 16), "black")
     image.paste("white", (16, 0, 32, 16))
-    image.save(source, "PNG")
-    crop, _ = to_jpeg(source.getvalue(), lambda: "here", image_size=16, fit="crop")
-    stretched, _ = to_jpeg(source.getvalue(), lambda: "here", image_size=16, fit="stretch")
+    source = encoded(image, "PNG")
+    crop, _ = to_jpeg(source, lambda: "here", image_size=16, fit="crop")
+    stretched, _ = to_jpeg(source, lambda: "here", image_size=16, fit="stretch")
     assert pixels(crop).mean() > 250
     assert 70 < pixels(stretched).mean() < 100
 
 
 def test_quality_is_used_and_sound_jpegs_are_never_encoded_again():
-    source, jpeg = io.BytesIO(), io.BytesIO()
-    rng = np.random.default_rng(0)
-    noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8))
-    noise.save(source, "PNG")
-    noise.save(jpeg, "JPEG", quality=40)
-    low, high = (to_jpeg(source.getvalue(), lambda: "here", quality=quality)[0] for quality in (30, 95))
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    png, jpeg = encoded(noise, "PNG"), encoded(noise, quality=40)
+    low, high = (to_jpeg(png, lambda: "here", quality=quality)[0] for quality in (30, 95))
     assert len(low) < len(high) / 2
-    assert to_jpeg(jpeg.getvalue(), lambda: "here", image_size=64)[0] == jpeg.getvalue()
-    assert to_jpeg(jpeg.getvalue(), lambda: "here", image_size=32)[0] != jpeg.getvalue()
+    assert to_jpeg(jpeg, lambda: "here", image_size=64)[0] == jpeg
+    assert to_jpeg(jpeg, lambda: "here", image_size=32)[0] != jpeg
 
 
 def test_different_sizes_need_an_image_size(people, tmp_path):
-    save(people / "carl" / "0.jpg", picture(5, 20, 16))
+    save(people / "carl" / "0.jpg", smooth(5, 20, 16))
     with pytest.raises(InputError, match=r"carl/0.jpg: is 20x16 pixels, .* 16x16; give --image-size"):
         pack_folder(people, tmp_path / "out")
     assert os.listdir(tmp_path / "out") == []
@@ -142,9 +128,7 @@ def test_bad_image_is_named_and_leaves_the_old_set(content, message, people, tmp
     if content == "cut":
         content = (people / "bert" / "0.jpg").read_bytes()[:-20]
     if content == "deep":
-        buffer = io.BytesIO()
-        Image.fromarray(np.zeros((16, 16), np.uint16)).save(buffer, "PNG")
-        content = buffer.getvalue()
+        content = encoded(np.zeros((16, 16), np.uint16), "PNG")
     bad.write_bytes(content)
     with pytest.raises(InputError, match=rf"bert/bad.jpg: .*({message})"):
         pack_folder(people, tmp_path / "out")
@@ -223,7 +207,7 @@ def test_unpacking_and_packing_again_gives_the_same_set(people, tmp_path):
 
 
 def test_unpacking_without_names_uses_sortable_labels(tmp_path):
-    jpeg = to_jpeg(save(tmp_path / "a.png", picture(0)).read_bytes(), lambda: "a")[0]
+    jpeg = to_jpeg(save(tmp_path / "a.png", smooth(0)).read_bytes(), lambda: "a")[0]
     with RecordWriter(tmp_path / "train.rec") as writer:
         for key in range(12):
             writer.write(key, jpeg, key)
@@ -275,7 +259,7 @@ def test_a_sound_set_is_called_sound(people, tmp_path):
 
 @pytest.mark.parametrize("layout", ["insightface", "im2rec", "vector_label"])
 def test_files_by_mxnet_are_sound(layout):
-    seen = verify(Path(__file__).parents[1] / "fixtures" / "recordio" / layout / "train.rec")
+    seen = verify(FIXTURES / "recordio" / layout / "train.rec")
     assert seen.problems == []
     assert seen.num_images == 24
 
@@ -402,10 +386,9 @@ def test_bin_is_what_insightface_unpickles(people, tmp_path):
 
 
 def test_bin_opens_in_our_own_reader(people, tmp_path):
-    pairs_module = pytest.importorskip("recognition.verification.pairs")
     pairs, issame = make_pairs(people, folds=3)
     write_pairs(tmp_path / "a.bin", encode_pairs(pairs, image_size=24), issame)
-    opened = pairs_module.load_pairs(tmp_path / "a.bin")
+    opened = load_pairs(tmp_path / "a.bin")
     assert opened.images.shape == (2 * len(issame), 24, 24, 3)
     assert opened.issame.tolist() == issame
 

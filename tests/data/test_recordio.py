@@ -17,9 +17,10 @@ from recognition.data import record_index
 from recognition.data.record_format import MAGIC_BYTES, MAX_BYTES
 from recognition.data.recordio import RecordError, RecordReader, RecordWriter
 from recognition.errors import InputError
+from tests.conftest import FIXTURES
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "recordio"
-EXPECTED = json.loads((FIXTURES / "expected.json").read_text())
+RECORDS = FIXTURES / "recordio"
+EXPECTED = json.loads((RECORDS / "expected.json").read_text())
 LAYOUTS = sorted(EXPECTED)
 
 
@@ -56,9 +57,9 @@ def small_set(folder: Path) -> Path:
 @pytest.mark.parametrize("with_idx", [True, False], ids=["idx", "scan"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_reads_what_mxnet_wrote(layout, with_idx, tmp_path):
-    idx = FIXTURES / layout / "train.idx" if with_idx else tmp_path / "absent.idx"
+    idx = RECORDS / layout / "train.idx" if with_idx else tmp_path / "absent.idx"
     expected = EXPECTED[layout]
-    with RecordReader(FIXTURES / layout / "train.rec", idx) as reader:
+    with RecordReader(RECORDS / layout / "train.rec", idx) as reader:
         for key, record in ((int(key), record) for key, record in expected["records"].items()):
             got = reader.read(key)
             assert got.labels.tolist() == np.float32(record["label"]).tolist()
@@ -73,12 +74,12 @@ def test_reads_what_mxnet_wrote(layout, with_idx, tmp_path):
 
 
 def test_number_of_classes_from_property_or_identity_records(tmp_path):
-    assert RecordReader(FIXTURES / "insightface" / "train.rec").num_classes == 6
+    assert RecordReader(RECORDS / "insightface" / "train.rec").num_classes == 6
     rec = small_set(tmp_path)
     assert RecordReader(rec).num_classes == 2
     (tmp_path / "property").write_text("5,112,112")
     assert RecordReader(rec).num_classes == 5
-    assert RecordReader(FIXTURES / "im2rec" / "train.rec").num_classes is None
+    assert RecordReader(RECORDS / "im2rec" / "train.rec").num_classes is None
     (tmp_path / "property").write_text("many")
     with pytest.raises(RecordError, match="property: 'many' is not a number of classes"):
         _ = RecordReader(rec).num_classes
@@ -86,7 +87,7 @@ def test_number_of_classes_from_property_or_identity_records(tmp_path):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_writes_the_very_bytes_that_mxnet_wrote(layout, tmp_path):
-    source = FIXTURES / layout
+    source = RECORDS / layout
     with RecordReader(source / "train.rec") as reader, RecordWriter(tmp_path / "train.rec") as writer:
         scalar = {key: struct.unpack_from("<I", (source / "train.rec").read_bytes(), reader.offset(key) + 8)[0] == 0
                   for key in reader.keys.tolist()}  # fmt: skip
@@ -223,7 +224,7 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(tmp_path):
 
 
 def test_threads_and_forked_processes_share_one_reader():
-    reader = RecordReader(FIXTURES / "insightface" / "train.rec")
+    reader = RecordReader(RECORDS / "insightface" / "train.rec")
     expected = EXPECTED["insightface"]["records"]
     wrong = []
 
@@ -245,7 +246,7 @@ def test_threads_and_forked_processes_share_one_reader():
 
 
 def test_payloads_outlive_the_reader():
-    reader = RecordReader(FIXTURES / "insightface" / "train.rec")
+    reader = RecordReader(RECORDS / "insightface" / "train.rec")
     payload = reader.read(3).payload
     reader.close()
     assert hashlib.sha256(payload).hexdigest() == EXPECTED["insightface"]["records"]["3"]["sha256"]

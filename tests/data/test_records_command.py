@@ -5,35 +5,25 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import launch
+from tests.conftest import ROOT
+from tests.pictures import write_people
+
+PEOPLE = {"id0": 4, "id1": 4, "id2": 4}
 
 
 def records(*arguments, code: int = 0) -> str:
     """Standard output of the command, or its error output when `code` is not 0."""
-    command = [sys.executable, ROOT / "launch" / "records.py", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    done = launch("records.py", *arguments, timeout_s=60)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stderr if code else done.stdout
 
 
-def fill(folder: Path, identities: int = 3, images: int = 4, suffix: str = ".jpg", size: int = 24) -> Path:
-    rng = np.random.default_rng(0)
-    for identity in range(identities):
-        (folder / f"id{identity}").mkdir(parents=True)
-        for number in range(images):
-            pixels = rng.integers(0, 256, (size, size, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"id{identity}" / f"{number}{suffix}")
-    return folder
-
-
 def test_the_whole_way(tmp_path):
-    people, out = fill(tmp_path / "people", suffix=".png"), tmp_path / "set"
+    people, out = write_people(tmp_path / "people", PEOPLE, size=24, suffix=".png"), tmp_path / "set"
     assert "packed 12 images of 3 identities" in records("pack", people, out, "--image-size", "16", "--fit", "crop")
     assert sorted(os.listdir(out)) == ["identities.txt", "property", "train.idx", "train.rec"]
     assert "sound: every record" in records("verify", out)
@@ -46,7 +36,7 @@ def test_the_whole_way(tmp_path):
 
 
 def test_a_list_packs_too(tmp_path):
-    fill(tmp_path / "people")
+    write_people(tmp_path / "people", PEOPLE)
     (tmp_path / "faces.lst").write_text("0\t1\tpeople/id1/0.jpg\n1\t0\tpeople/id0/0.jpg\n")
     assert "packed 2 images of 2 identities" in records("pack", tmp_path / "faces.lst", tmp_path / "set")
 
@@ -57,7 +47,7 @@ def test_help(command):
 
 
 def test_errors_are_one_line_and_exit_2(tmp_path):
-    people = fill(tmp_path / "people")
+    people = write_people(tmp_path / "people", PEOPLE)
     (tmp_path / "empty").mkdir()
     (people / "id1" / "9.jpg").write_text("no image")
     out = tmp_path / "out"
@@ -79,7 +69,7 @@ def test_errors_are_one_line_and_exit_2(tmp_path):
 
 
 def test_verify_of_a_damaged_set_exits_2_and_lists_the_damage(tmp_path):
-    records("pack", fill(tmp_path / "people"), tmp_path / "set")
+    records("pack", write_people(tmp_path / "people", PEOPLE), tmp_path / "set")
     rec = tmp_path / "set" / "train.rec"
     data = bytearray(rec.read_bytes())
     data[data.index(b"\xff\xdb") : data.index(b"\xff\xdb") + 20] = bytes(20)  # the first image's quantisation table
@@ -92,7 +82,7 @@ def test_verify_of_a_damaged_set_exits_2_and_lists_the_damage(tmp_path):
 
 @pytest.mark.parametrize("command", ["pack", "unpack", "pairs"])
 def test_ctrl_c_leaves_what_was_there(command, tmp_path):
-    people = fill(tmp_path / "people", identities=4, images=400, size=96)
+    people = write_people(tmp_path / "people", {f"id{person}": 400 for person in range(4)}, size=96)
     if command == "unpack":
         records("pack", people, tmp_path / "set")
     source = tmp_path / "set" if command == "unpack" else people

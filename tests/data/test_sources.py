@@ -1,24 +1,22 @@
 """Sources: what they hold, in which order, and what they say when a user points them at the wrong thing."""
 
-import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.sources import ListSource, RecordSource, open_source
 from recognition.errors import InputError
+from tests.conftest import FIXTURES
+from tests.pictures import encoded
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "recordio"
+RECORDS = FIXTURES / "recordio"
 
 
 def jpeg(grey):
-    file = io.BytesIO()
-    Image.new("RGB", (112, 112), (grey, grey, grey)).save(file, "JPEG")
-    return file.getvalue()
+    return encoded(np.full((112, 112, 3), grey, np.uint8))
 
 
 def write_image(path, grey):
@@ -46,8 +44,8 @@ def error_of(call, *args, **options):
 
 
 def test_records_leave_out_header_and_identity_records():
-    source = open_source(FIXTURES / "insightface")
-    reader = RecordReader(FIXTURES / "insightface" / "train.rec")
+    source = open_source(RECORDS / "insightface")
+    reader = RecordReader(RECORDS / "insightface" / "train.rec")
     assert len(source) == len(reader.image_keys) == 24 < len(reader)
     assert source.num_classes == 6
     for index, key in enumerate(range(1, 25)):
@@ -55,16 +53,16 @@ def test_records_leave_out_header_and_identity_records():
         assert bytes(sample.payload) == bytes(record.payload)
         assert sample.label == int(record.labels[0])
     offset = reader.offset(3)
-    assert source.describe(2) == f"{FIXTURES / 'insightface' / 'train.rec'} key 3 at offset {offset}"
+    assert source.describe(2) == f"{RECORDS / 'insightface' / 'train.rec'} key 3 at offset {offset}"
 
 
 def test_a_rec_file_may_be_named_itself():
-    assert len(open_source(FIXTURES / "im2rec" / "train.rec", num_classes=6)) == 24
+    assert len(open_source(RECORDS / "im2rec" / "train.rec", num_classes=6)) == 24
 
 
 def test_num_classes_may_exceed_the_data_but_not_fall_short():
-    assert open_source(FIXTURES / "insightface", num_classes=10).num_classes == 10
-    message = error_of(open_source, FIXTURES / "insightface", num_classes=5)
+    assert open_source(RECORDS / "insightface", num_classes=10).num_classes == 10
+    message = error_of(open_source, RECORDS / "insightface", num_classes=5)
     assert "holds 6 identities, but num_classes=5" in message
 
 
@@ -170,7 +168,7 @@ def with_index_only(path):
 
 
 def with_another_name(path):
-    shutil.copy(FIXTURES / "im2rec" / "train.rec", path / "faces.rec")
+    shutil.copy(RECORDS / "im2rec" / "train.rec", path / "faces.rec")
     return path
 
 

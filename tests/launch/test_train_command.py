@@ -2,28 +2,17 @@
 
 import os
 import pickle
-import subprocess
-import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from recognition.data.packing import pack_folder
-from tests.conftest import ROOT
-
-
-def launch(script, *arguments, ranks=1, timeout_s=150):
-    command = [sys.executable]
-    if ranks > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command += [str(ROOT / "launch" / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, cwd=ROOT)
+from tests.commands import launch
+from tests.conftest import CONFIGS
+from tests.pictures import write_people
 
 
 def tiny(tmp_path, *overrides):
-    config = ROOT / "configs" / "ms1mv3_mbf.py"
+    config = CONFIGS / "ms1mv3_mbf.py"
     return [config, "tiny=True", f"output={tmp_path / 'run'}", "export_onnx=False", *overrides]
 
 
@@ -31,12 +20,7 @@ def tiny(tmp_path, *overrides):
 def packed(tmp_path_factory):
     """A record set of 3 people with 6 pictures each."""
     folder = tmp_path_factory.mktemp("people")
-    draw = np.random.default_rng(0)
-    for person in range(3):
-        (folder / "people" / f"p{person}").mkdir(parents=True)
-        for picture in range(6):
-            pixels = draw.integers(0, 256, (112, 112, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / "people" / f"p{person}" / f"{picture}.jpg", quality=95)
+    write_people(folder / "people", {"p0": 6, "p1": 6, "p2": 6}, size=112)
     pack_folder(folder / "people", folder / "train", image_size=112)
     return folder / "train"
 

@@ -1,29 +1,16 @@
 """The two commands as a user types them: figures, report, ONNX, and one line with exit code 2 for each mistake."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import torch
 
 from launch import export, verify
-from recognition.backbones import build_backbone
 from recognition.command import run_command
 from recognition.weights import save_backbone
-from tests.verification.synthetic import fill, pair_file
-
-ROOT = Path(__file__).parents[2]
-
-
-def torchrun(*words, ranks):
-    words = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}", *map(str, words)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, env=environment, timeout=120, cwd=ROOT
-    )
+from tests.commands import launch
+from tests.filling import filled_backbone
+from tests.verification.synthetic import pair_file
 
 
 def run(command, *words, monkeypatch):
@@ -37,9 +24,7 @@ def run(command, *words, monkeypatch):
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    module = build_backbone("mbf_tiny", 16)
-    with torch.no_grad():
-        fill(module)
+    module = filled_backbone("mbf_tiny", 16)
     save_backbone(
         folder / "model.safetensors", module, {"network": "mbf_tiny", "embedding_size": 16, "image_size": 112}
     )
@@ -59,7 +44,7 @@ def test_export_then_verify_run_and_onnx_on_one_and_two_ranks(run_dir, monkeypat
     assert report["model"]["network"] == "mbf_tiny"
     assert report["training"]["loss"] == [3.5, 3.5]
     words = (run_dir / "model.onnx", "--targets", run_dir / "small.bin", "--out", run_dir / "onnx")
-    done = torchrun(ROOT / "launch" / "verify.py", *words, ranks=2)
+    done = launch("verify.py", *words, ranks=2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("accuracy") == 1  # one rank talks
     again = json.loads((run_dir / "onnx" / "report.json").read_text())

@@ -13,7 +13,7 @@ from recognition.errors import InputError
 from recognition.export import export_onnx
 from recognition.verification.models import open_embedder
 from recognition.weights import save_backbone
-from tests.verification.synthetic import fill
+from tests.filling import fill
 
 SIZE, DIM = 6, 5
 WEIGHT = np.random.default_rng(0).normal(0, 0.1, (3 * SIZE * SIZE, DIM)).astype(np.float32)

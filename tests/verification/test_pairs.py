@@ -14,13 +14,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from recognition.errors import InputError
 from recognition.verification import load_pairs
 from recognition.verification.pickled import read_pickled_data
 from tests.conftest import ROOT
-from tests.verification.synthetic import jpeg, pair_file, pil_pixels
+from tests.pictures import encoded, jpeg, pil_pixels
+from tests.verification.synthetic import pair_file
 
 FLAGS = [True, False, True]
 IMAGES = [jpeg(index) for index in range(6)]
@@ -108,9 +108,7 @@ def test_plain_values_are_what_pickle_says(protocol):
 def test_other_picture_formats_are_read(tmp_path):
     images = []
     for index, form in enumerate(["PNG", "BMP", "WEBP", "PNG"]):
-        buffer = io.BytesIO()
-        Image.fromarray(pil_pixels(IMAGES[index])).save(buffer, form, lossless=True)
-        images.append(buffer.getvalue())
+        images.append(encoded(pil_pixels(IMAGES[index]), form, lossless=True))
     pairs = load_pairs(write(tmp_path / "a.bin", (images, [True, False])))
     np.testing.assert_array_equal(pairs.images, np.stack([pil_pixels(image) for image in IMAGES[:4]]))
 
@@ -301,17 +299,11 @@ def test_a_file_that_is_no_pickle_or_absent_is_named(tmp_path):
 
 
 def test_an_image_bomb_is_refused_by_its_header(tmp_path):
-    png = bytearray(io_png())
+    png = bytearray(encoded(np.zeros((8, 8, 3), np.uint8), "PNG"))
     png[16:24] = struct.pack(">II", 60000, 60000)
     png[29:33] = struct.pack(">I", __import__("zlib").crc32(bytes(png[12:29])))
     with pytest.raises(InputError, match="image 0"):
         load_pairs(write(tmp_path / "a.bin", ([bytes(png)] * 2, [True])))
-
-
-def io_png() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def test_large_sets_are_read_in_file_order(tmp_path):

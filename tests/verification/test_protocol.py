@@ -2,7 +2,6 @@
 
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,10 @@ from sklearn.preprocessing import normalize
 from recognition.errors import InputError
 from recognition.verification import VerificationResult, verify_pairs
 from recognition.verification.protocol import THRESHOLDS, fold_scores
+from tests.conftest import FIXTURES
 from tests.verification.synthetic import noisy_pairs
 
-CASES = json.loads((Path(__file__).parents[1] / "fixtures" / "verification.json").read_text())
+CASES = json.loads((FIXTURES / "verification.json").read_text())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"seed{case['seed']}")
