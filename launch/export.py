@@ -24,6 +24,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.out.suffix != ".onnx":
         raise InputError(f"--out {arguments.out} must end in .onnx")
+    if arguments.model.suffix == ".onnx":
+        raise InputError(f"{arguments.model} is an ONNX file already")
     module, meta = load_backbone(arguments.model, arguments.network)
     difference = export_onnx(module, arguments.out, meta)
     batches = ", ".join(map(str, BATCHES))

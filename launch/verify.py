@@ -35,7 +35,7 @@ def main() -> None:
             targets[name], results[name] = pairs, score
             if runtime.is_main:
                 print("\n".join(score.lines(name)), flush=True)
-        out = arguments.out or (arguments.model / "report" if arguments.model.is_dir() else None)
+        out = arguments.out or (arguments.model / "report-verify" if arguments.model.is_dir() else None)
         if runtime.is_main and out is not None:
             training = read_rows(arguments.model, "train")
             page = write_report(out, results, model=model.facts, targets=targets, training_rows=training)
@@ -47,7 +47,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="run directory, .safetensors, .pt, .pth or .onnx")
     parser.add_argument("--targets", type=Path, nargs="+", required=True, metavar="A.bin", help="pair sets (.bin)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the report (default: RUN/report for a run)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the report (default: RUN/report-verify)"
+    )
     parser.add_argument("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
     parser.add_argument("--bgr", action="store_true", default=None, help="the model wants BGR pictures (default: RGB)")
     parser.add_argument("--mean", type=float, help="subtracted from pixel values (default: the model's, else 127.5)")

@@ -16,7 +16,10 @@ def replacing(path: Path) -> Iterator[Path]:
     # Not the process id: containers that share a folder share those too.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         yield partial
+        os.chmod(partial, mode)  # safetensors makes files that their owner alone can read
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)

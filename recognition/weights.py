@@ -134,10 +134,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path} holds more than weights, or is damaged: refused, nothing was executed ({_first_line(error)})"
+            f"{path} holds more than tensors (a whole pickled network?), or is damaged: refused, nothing was executed; "
+            "where it comes from, store it with torch.save(model.state_dict(), FILE)"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is not a readable PyTorch file ({_first_line(error)})") from error
+        raise InputError(f"{path} is not a readable PyTorch file; is it complete, and a .pt or .pth?") from error
     for key in INNER_KEYS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

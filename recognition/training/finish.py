@@ -17,7 +17,7 @@ from recognition.training.evaluation import Scores
 from recognition.training.metrics import read_rows
 from recognition.verification import Pairs
 from recognition.verification.report import write_report
-from recognition.weights import save_backbone
+from recognition.weights import plain_state, save_backbone, weights_sha256
 
 
 def model_meta(cfg: TrainConfig, step: int, scores: Scores) -> dict[str, Any]:
@@ -32,6 +32,13 @@ def model_meta(cfg: TrainConfig, step: int, scores: Scores) -> dict[str, Any]:
     }
 
 
+def keep_latest(run_dir: Path, model: nn.Module, cfg: TrainConfig, step: int, scores: Scores) -> dict[str, Any]:
+    """Store the backbone as it is, so that a run that is killed leaves something; returns the meta stored with it."""
+    meta = model_meta(cfg, step, scores)
+    save_backbone(run_dir / "model.safetensors", model, meta)
+    return meta
+
+
 def keep_best(run_dir: Path, model: nn.Module, cfg: TrainConfig, step: int, scores: Scores) -> None:
     """Store the backbone with the best mean verification accuracy so far, and for people what it scored."""
     meta = model_meta(cfg, step, scores)
@@ -43,12 +50,17 @@ def finish_run(
     run_dir: Path, model: nn.Module, cfg: TrainConfig, *, steps: int, scores: Scores, targets: dict[str, Pairs]
 ) -> None:
     """Write the models, the report and, last because it may be refused, the ONNX file (main rank only)."""
-    meta = model_meta(cfg, steps, scores)
+    meta = keep_latest(run_dir, model, cfg, steps, scores)
     save_backbone(run_dir / "model.pt", model, meta)
-    save_backbone(run_dir / "model.safetensors", model, meta)
     LOG.info("model:  %s", run_dir / "model.safetensors")
-    params = sum(parameter.numel() for parameter in model.parameters())
-    facts = {**meta, "params": params, "run": str(run_dir), "data": cfg.rec, "margin": list(cfg.margin_list)}
+    facts = {
+        **meta,
+        "params": sum(parameter.numel() for parameter in model.parameters()),
+        "sha256": weights_sha256(plain_state(model)),
+        "run": str(run_dir),
+        "data": f"{cfg.rec}: {cfg.num_image} images of {cfg.num_classes} identities",
+        "margin": list(cfg.margin_list),
+    }
     rows = read_rows(run_dir, "train")
     page = write_report(run_dir / "report", scores, model=facts, targets=targets, training_rows=rows)
     LOG.info("report: %s", page)

@@ -20,7 +20,7 @@ from recognition.head import CombinedMarginLoss, PartialFC
 from recognition.log import LOG, end_log, start_log
 from recognition.runtime import Runtime
 from recognition.training.evaluation import Evaluation, averaged_statistics, open_targets
-from recognition.training.finish import finish_run, keep_best
+from recognition.training.finish import finish_run, keep_best, keep_latest
 from recognition.training.metrics import MetricsWriter, import_wandb
 from recognition.training.progress import Progress
 from recognition.training.run_directory import prepare_run_directory
@@ -52,8 +52,10 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
             if (step + 1) % cfg.verbose == 0 or step + 1 == steps:
                 with averaged_statistics(take_step.model, runtime), progress.paused():
                     scores, is_best = evaluate(take_step.model, step + 1)
-                    if is_best and runtime.is_main:
-                        keep_best(run_dir, take_step.model, cfg, step + 1, scores)
+                    if runtime.is_main:
+                        keep_latest(run_dir, take_step.model, cfg, step + 1, scores)
+                        if is_best:
+                            keep_best(run_dir, take_step.model, cfg, step + 1, scores)
         progress.close()
     with averaged_statistics(take_step.model, runtime):
         if runtime.is_main:

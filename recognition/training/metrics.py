@@ -62,7 +62,7 @@ def import_wandb() -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise InputError("using_wandb=True needs the wandb package: pip install 'arcscale[wandb]'") from error
+        raise InputError("using_wandb=True needs the wandb package: pip install -e '.[wandb]'") from error
     return wandb
 
 

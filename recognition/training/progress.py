@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -77,8 +78,8 @@ class Progress:
         self.metrics.write("train", done, **row)
         self.bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
         LOG.info(
-            "step %d/%d  epoch %d  loss %.4f  lr %.5f  cos %.3f  grad %.2f  %.1f images/s  data wait %.0f%%  left %s",
-            *(done, self.steps, row["epoch"], row["loss"], lr, row["target_cos"], row["grad_norm"]),
+            "step %d/%d  epoch %d  loss %.4f  lr %.5f  cos %.3f  grad %s  %.1f images/s  data wait %.0f%%  left %s",
+            *(done, self.steps, row["epoch"], row["loss"], lr, row["target_cos"], gradient_text(row["grad_norm"])),
             *(row["images_per_s"], 100 * row["data_wait"], duration(eta_s)),
         )
 
@@ -91,6 +92,11 @@ class Progress:
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
+
+
+def gradient_text(norm: float) -> str:
+    """The norm of the gradient; fp16 skips steps whose gradient overflows, as the first ones usually do."""
+    return f"{norm:.2f}" if math.isfinite(norm) else "overflowed (step skipped)"
 
 
 def duration(seconds: float) -> str:

@@ -61,7 +61,7 @@ def test_wandb_gets_the_numbers_and_the_key_only_at_login(tmp_path, monkeypatch)
 
 def test_missing_wandb_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(InputError, match=r"pip install 'arcscale\[wandb\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[wandb\]'"):
         MetricsWriter(tmp_path, config(using_wandb=True, using_tensorboard=False))
 
 
