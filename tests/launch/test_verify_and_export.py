@@ -52,7 +52,7 @@ def test_export_then_verify_run_and_onnx_on_one_and_two_ranks(run_dir, monkeypat
     assert again["model"]["sha256"] == report["model"]["sha256"]
 
 
-def test_mistakes_are_one_line_and_exit_code_2(run_dir, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_one_line_and_exit_code_2(run_dir, tmp_path, monkeypatch, capfd):
     pair_file(tmp_path / "other.bin", num_pairs=20, size=96)
     (tmp_path / "evil.bin").write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "sentinel").encode() + b"'\ntR.")
     for command, words, message in [
@@ -64,7 +64,7 @@ def test_mistakes_are_one_line_and_exit_code_2(run_dir, tmp_path, monkeypatch, c
         (export, (run_dir, "--out", tmp_path / "a.txt"), "must end in .onnx"),
     ]:
         code = run(command, *words, monkeypatch=monkeypatch)
-        stderr = capsys.readouterr().err
+        stderr = capfd.readouterr().err
         assert code == 2, stderr
         assert stderr.startswith("error: ")
         assert message in stderr
