@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ def pick_device(name: str, local_rank: int = 0, local_world: int = 1) -> torch.d
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         return torch.device("cpu")
-    if not name.startswith("cuda"):
+    if not re.fullmatch(r"cuda(:\d+)?", name):
         raise InputError(f"device={name!r} is not known; use auto, cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
         raise InputError(f"device={name} was asked for, but torch sees no CUDA device; use device=cpu or device=auto")
