@@ -1,0 +1,67 @@
+"""Files whole or absent: an error names the file the user asked for, leaves the old one, and no leftover beside it."""
+
+import errno
+import os
+
+import pytest
+
+from recognition.atomic import replacing, write_text
+
+
+def fail_halfway(path, error):
+    with replacing(path) as partial:
+        partial.write_text("half")
+        raise error(partial) if callable(error) else error
+
+
+def entries(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_an_error_names_the_final_path_and_leaves_the_old_file(tmp_path, named):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def full(partial):
+        return OSError(errno.ENOSPC, "No space left on device", *([str(partial)] if named else []))
+
+    with pytest.raises(OSError, match="No space") as caught:
+        fail_halfway(path, full)
+    assert (caught.value.filename, caught.value.errno) == (str(path), errno.ENOSPC)
+    assert (path.read_text(), entries(tmp_path)) == ("old", ["a.txt"])
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "source"))
+    with pytest.raises(FileNotFoundError) as caught:
+        fail_halfway(tmp_path / "a.txt", error)
+    assert caught.value.filename == str(tmp_path / "source")
+
+
+@pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt()])
+def test_any_error_leaves_the_old_file_and_no_partial_one(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)):
+        fail_halfway(path, error)
+    assert (path.read_text(), entries(tmp_path)) == ("old", ["a.txt"])
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "a.txt"
+    with replacing(path) as first:
+        first.write_text("first")
+        with replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert (path.read_text(), entries(tmp_path)) == ("first", ["a.txt"])
+
+
+def test_the_bytes_are_on_disk_before_the_name_is(tmp_path, monkeypatch):
+    done, replace, fsync = [], os.replace, os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("synced"), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("named"), replace(*paths)))
+    write_text(tmp_path / "new" / "folder" / "a.txt", "grüße \udcff")
+    assert done == ["synced", "named"]
+    assert (tmp_path / "new" / "folder" / "a.txt").read_bytes() == "grüße ".encode() + b"\xff"
