@@ -9,7 +9,6 @@ import pytest
 
 from recognition.errors import InputError
 from recognition.training.metrics import MetricsWriter, read_rows
-from recognition.training.progress import Throughput, duration
 from tests.training.linear_backbone import config
 
 
@@ -71,22 +70,3 @@ def test_rows_are_read_back_by_kind(tmp_path):
             metrics.write("train", step, loss=float(step))
             metrics.write("verification", step, target="lfw", accuracy=0.5)
     assert [row["loss"] for row in read_rows(tmp_path, "train")] == [1.0, 2.0]
-
-
-def test_throughput_counts_images_and_waiting(monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr("recognition.training.progress.time.perf_counter", lambda: clock[0])
-    throughput = Throughput(started=100.0)
-    throughput.add(64, 0.5)
-    throughput.add(64, 0.5)
-    clock[0] = 104.0
-    assert throughput.read() == {"images_per_s": 32.0, "data_wait": 0.25}
-    clock[0] = 105.0
-    assert throughput.read() == {"images_per_s": 0.0, "data_wait": 0.0}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(9.9, "9s"), (61, "1m01s"), (3600 * 5 + 120, "5h02m"), (86400 * 3 + 3600, "3d01h")]
-)
-def test_durations_read_well(seconds, text):
-    assert duration(seconds) == text

@@ -6,30 +6,33 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import nn
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from recognition.config import load_config
+from recognition.config import describe_config, load_config
 from recognition.data.synthetic import synthetic_pairs
 from recognition.errors import InputError
+from recognition.log import LOG, ConsoleHandler, LogFile
 from recognition.runtime import Runtime
-from recognition.training.evaluation import averaged_statistics
 from recognition.training.loop import train
 from recognition.training.metrics import read_rows
-from recognition.weights import load_backbone
+from recognition.weights import META_KEY, load_backbone, weights_sha256
 from tests.conftest import ROOT
-from tests.ranks import run_ranks
+from tests.pictures import write_people
+from tests.training.small_runs import small
 
 
 def tiny(tmp_path, *overrides, config="ms1mv3_mbf"):
     return load_config(ROOT / "configs" / f"{config}.py", ["tiny=True", f"output={tmp_path / 'run'}", *overrides])
 
 
+def short(folder):
+    return tiny(folder, "max_steps=6", "verbose=3", "frequent=2", "num_image=200", "wandb_key=do-not-print-me")
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """One short run that verifies twice, shared by the tests that only look at what it left."""
-    folder = tmp_path_factory.mktemp("finished")
-    overrides = ["max_steps=6", "verbose=3", "frequent=2", "num_image=200", "wandb_key=do-not-print-me"]
-    return train(tiny(folder, *overrides), Runtime())
+    return train(short(tmp_path_factory.mktemp("finished")), Runtime())
 
 
 def test_a_run_leaves_what_the_readme_lists(finished):
@@ -49,6 +52,18 @@ def test_config_json_says_what_was_run_and_keeps_secrets(finished):
     assert [path for path in written if b"do-not-print-me" in path.read_bytes()] == []
 
 
+def test_the_log_tells_config_steps_and_results(finished):
+    log = (finished / "training.log").read_text()
+    assert describe_config(short(finished.parent)) in log
+    assert "1 rank(s) on cpu, fp32, 8 image(s) a step" in log
+    for row in read_rows(finished, "train"):
+        assert f"step {row['step']}/6  epoch 0  loss {row['loss']:.4f}  lr {row['lr']:.5f}" in log
+    for row in read_rows(finished, "verification"):
+        assert f"step {row['step']}  synthetic: accuracy {row['accuracy']:.4f}" in log
+    assert "note:" not in log
+    assert [handler for handler in LOG.handlers if isinstance(handler, (ConsoleHandler, LogFile))] == []
+
+
 def test_metrics_rows_are_complete(finished):
     rows = read_rows(finished, "train")
     assert [row["step"] for row in rows] == [1, 2, 4, 6]
@@ -56,6 +71,21 @@ def test_metrics_rows_are_complete(finished):
     assert all(wanted <= set(row) for row in rows)
     assert all(0 <= row["data_wait"] <= 1 and row["images_per_s"] > 0 for row in rows)
     assert [row["step"] for row in read_rows(finished, "verification")] == [3, 6]
+
+
+def test_tensorboard_has_the_rows(finished):
+    board = EventAccumulator(str(finished / "tensorboard"))
+    board.Reload()
+    for tag, kind, key in [
+        ("train/loss", "train", "loss"),
+        ("train/lr", "train", "lr"),
+        ("train/images_per_s", "train", "images_per_s"),
+        ("verification/synthetic/accuracy", "verification", "accuracy"),
+        ("verification/synthetic/xnorm", "verification", "xnorm"),
+    ]:
+        rows = read_rows(finished, kind)
+        assert [event.step for event in board.Scalars(tag)] == [row["step"] for row in rows]
+        assert [event.value for event in board.Scalars(tag)] == pytest.approx([row[key] for row in rows], rel=1e-6)
 
 
 def test_the_three_model_files_are_the_same_model(finished):
@@ -69,20 +99,54 @@ def test_the_three_model_files_are_the_same_model(finished):
         torch.testing.assert_close(plain.eval()(x), expected, rtol=0, atol=0)
     (output,) = onnx.run(None, {onnx.get_inputs()[0].name: x.numpy()})
     np.testing.assert_allclose(output, expected.numpy(), rtol=1e-4, atol=1e-4)
-    assert meta["network"] == "mbf_tiny"
-    assert meta["step"] == 6
+    last = read_rows(finished, "verification")[-1]["accuracy"]
+    facts = {
+        "network": "mbf_tiny", "embedding_size": 512, "image_size": 112, "channel_order": "RGB", "mean": 127.5,
+        "std": 127.5, "step": 6, "accuracy": {"synthetic": last},
+    }  # fmt: skip
+    assert {key: meta[key] for key in facts} == facts
+    in_onnx = json.loads(onnx.get_modelmeta().custom_metadata_map[META_KEY])
+    assert {key: in_onnx[key] for key in facts} == facts
 
 
-def test_best_is_the_row_with_the_highest_accuracy(finished):
-    best = json.loads((finished / "best.json").read_text())
-    rows = read_rows(finished, "verification")
-    top = max(row["accuracy"] for row in rows)
-    assert best["accuracy"]["synthetic"] == top
-    assert best["step"] == next(row["step"] for row in rows if row["accuracy"] == top)
+def test_the_report_shows_the_run(finished):
+    report = json.loads((finished / "report" / "report.json").read_text())
+    rows = read_rows(finished, "train")
+    assert report["training"] == {key: [row[key] for row in rows] for key in ("step", "loss", "lr")}
+    (target,) = report["targets"]
+    assert target["accuracy"] == read_rows(finished, "verification")[-1]["accuracy"]
+    page = (finished / "report" / "index.html").read_text()
+    wrong = len(target["false_accepts"]) + len(target["false_rejects"])
+    assert wrong > 0
+    assert page.count("data:image/jpeg;base64,") == 2 * wrong
+    ours, _ = load_backbone(finished / "model.safetensors")
+    assert report["model"]["params"] == sum(parameter.numel() for parameter in ours.parameters())
+    assert report["model"]["run"] == str(finished)
+    assert report["model"]["data"] == "synthetic: 200 images of 20 identities"
+    assert report["model"]["sha256"] == weights_sha256(ours.state_dict())
+    assert report["model"]["margin"] == [1.0, 0.5, 0.0]
+
+
+def test_onnx_is_left_out_when_asked(tmp_path):
+    run = train(small(tmp_path, "max_steps=1", "export_onnx=False"), Runtime())
+    assert not (run / "model.onnx").exists()
+    assert not (run / "tensorboard").exists()
+
+
+def test_what_was_given_in_vain_is_noted(tmp_path):
+    rec = write_people(tmp_path / "people", {"ann": 6, "bob": 5}, size=32)
+    overrides = [f"rec={rec}", "num_classes=None", "num_image=999", "save_all_states=True", "save_artifacts=True"]
+    run = train(small(tmp_path, *overrides, "max_steps=1"), Runtime())
+    log = (run / "training.log").read_text()
+    assert f"note: num_image=999, but {rec} holds 11 images: 11 it is" in log
+    assert "note: save_all_states=True has no effect yet" in log
+    assert "note: save_artifacts=True has no effect yet" in log
+    stored = json.loads((run / "config.json").read_text())
+    assert (stored["num_classes"], stored["num_image"]) == (2, 11)
 
 
 def test_it_learns_identities_it_can_then_tell_apart(tmp_path):
-    # 12 steps of 32 pictures are enough for the loss to fall far below that of guessing.
+    # Two passes over 80 pictures of each of 12 identities take the loss far below that of guessing.
     run = train(
         tiny(tmp_path, "max_steps=60", "batch_size=32", "num_image=960", "num_classes=12", "lr=0.05", "num_epoch=2"),
         Runtime(),
@@ -101,15 +165,6 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path):
     assert losses["a"] != losses["c"]
 
 
-def test_an_earlier_run_is_set_aside_not_overwritten(tmp_path):
-    first = train(tiny(tmp_path, "max_steps=1"), Runtime())
-    (first / "mine.txt").write_text("kept")
-    second = train(tiny(tmp_path, "max_steps=1"), Runtime())
-    assert second == first
-    assert (tmp_path / "run.old-1" / "mine.txt").read_text() == "kept"
-    assert not (second / "mine.txt").exists()
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -126,28 +181,3 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path, overrides, mess
     with pytest.raises(InputError, match=message):
         train(tiny(tmp_path, *overrides), Runtime())
     assert not (tmp_path / "run").exists()
-
-
-def two_rank_run(runtime, tmp_path):
-    run = train(tiny(tmp_path, "frequent=1", "verbose=2", "sample_rate=0.5"), runtime)
-    return read_rows(run, "train")[-1]["loss"]
-
-
-def test_two_ranks_train_verify_and_save_together(tmp_path):
-    losses = run_ranks(two_rank_run, 2, tmp_path, timeout_s=120)
-    assert losses[0] == losses[1]
-    assert (tmp_path / "run" / "report" / "index.html").is_file()
-
-
-def statistics_on(runtime):
-    norm = nn.BatchNorm2d(3)
-    norm.running_mean += runtime.rank
-    with averaged_statistics(nn.Sequential(norm), runtime):
-        inside = norm.running_mean.clone()
-    return inside, norm.running_mean.clone()
-
-
-def test_evaluation_uses_the_mean_statistics_and_gives_the_own_ones_back():
-    for rank, (inside, after) in enumerate(run_ranks(statistics_on, 3)):
-        torch.testing.assert_close(inside, torch.full((3,), 1.0))
-        torch.testing.assert_close(after, torch.full((3,), float(rank)))

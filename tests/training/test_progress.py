@@ -1,0 +1,86 @@
+"""Rows of progress on a clock that the test moves."""
+
+import pytest
+import torch
+
+from recognition.data.loader import Batch
+from recognition.runtime import Runtime
+from recognition.training.progress import Progress, Throughput, duration
+from recognition.training.step import StepOutput
+from tests.training.linear_backbone import config
+
+OUTPUT = StepOutput(torch.tensor(2.5), torch.tensor(0.25), torch.tensor(7.0))
+
+
+class Rows(list):
+    """Stands for MetricsWriter and keeps what it is given."""
+
+    def write(self, kind, step, **values):
+        self.append({"kind": kind, "step": step, **values})
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("recognition.training.progress.time.perf_counter", lambda: now[0])
+    return now
+
+
+def four(wait_s):
+    return Batch(torch.zeros(4, 1, 1, 3), torch.zeros(4), torch.zeros(4), torch.zeros(4), wait_s)
+
+
+def run_steps(progress, clock, steps, seconds=2.0):
+    """Take steps of 2 batches of 4 on each of 2 ranks, 16 images together, waiting 0.5 s for them."""
+    for step in steps:
+        clock[0] += seconds
+        progress.after_step(step, 0.1 * (step + 1), OUTPUT, [four(0.2), four(0.3)])
+
+
+def test_throughput_counts_images_and_waiting(clock):
+    throughput = Throughput(started=100.0)
+    throughput.add(64, 0.5)
+    throughput.add(64, 0.5)
+    clock[0] = 104.0
+    assert throughput.read() == {"images_per_s": 32.0, "data_wait": 0.25}
+    clock[0] = 105.0
+    assert throughput.read() == {"images_per_s": 0.0, "data_wait": 0.0}
+
+
+def test_rows_count_all_ranks_and_verification_is_kept_out(clock):
+    rows = Rows()
+    progress = Progress(config(frequent=3), Runtime(0, 2), rows, num_samples=40, steps=8)
+    progress.throughput.restart()  # its first window began on the clock of the machine
+    run_steps(progress, clock, range(5))
+    with progress.paused():
+        clock[0] += 1000
+    run_steps(progress, clock, (5, 6, 7), seconds=4.0)
+    constant = {"kind": "train", "loss": 2.5, "grad_norm": 7.0, "target_cos": 0.25}
+    # 16 images in 2 s, then in 4 s; step n begins with image 16 * n, and an epoch has 40.
+    assert rows == [
+        {"step": 1, "epoch": 0, "lr": 0.1, "images_per_s": 8.0, "data_wait": 0.25, "eta_s": 7 * 2.0, **constant},
+        {"step": 3, "epoch": 0, "lr": 0.1 * 3, "images_per_s": 8.0, "data_wait": 0.25, "eta_s": 5 * 2.0, **constant},
+        {"step": 6, "epoch": 2, "lr": 0.1 * 6, "images_per_s": 4.0, "data_wait": 0.125, "eta_s": 2 * 4.0, **constant},
+        {"step": 8, "epoch": 2, "lr": 0.1 * 8, "images_per_s": 4.0, "data_wait": 0.125, "eta_s": 0.0, **constant},
+    ]
+
+
+def test_the_other_ranks_report_nothing(clock):
+    rows = Rows()
+    run_steps(Progress(config(frequent=1), Runtime(1, 2), rows, num_samples=40, steps=3), clock, range(3))
+    assert rows == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (9.9, "9s"),
+        (61, "1m01s"),
+        (3600 * 5 + 120, "5h02m"),
+        (86400 * 3 + 3600, "3d01h"),
+        (60, "1m00s"),
+        (3600, "1h00m"),
+    ],
+)
+def test_durations_read_well(seconds, text):
+    assert duration(seconds) == text
