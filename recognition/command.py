@@ -55,10 +55,11 @@ def _explain(line: str, *, label: str = "error", unexpected: bool = False) -> No
     elif unexpected:
         traceback.print_exc()
     print(f"{rank}{label}: {line}", file=sys.stderr)
+    trace = traceback.format_exc() if sys.exc_info()[0] else ""
     for handler in files:
         # The error to explain may be that the disk of this very log is full.
         with contextlib.suppress(OSError, ValueError):
-            handler.stream.write(f"{rank}{label}: {line}\n{traceback.format_exc()}")
+            handler.stream.write(f"{rank}{label}: {line}\n{trace}")
             handler.flush()
 
 

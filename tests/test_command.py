@@ -61,7 +61,10 @@ def test_what_can_be_foreseen_is_one_line_and_its_code(tmp_path, body, code, lin
     assert err.startswith(label + line)
     assert err.count("\n") == 1
     if log:
-        assert (tmp_path / "training.log").read_text().startswith(err)
+        written = (tmp_path / "training.log").read_text()
+        assert written.startswith(err)
+        assert ("Traceback" in written) == ("SIGTERM" not in body)  # a signal is no exception
+        assert "NoneType" not in written
 
 
 @pytest.mark.parametrize(("world", "label"), [(1, ""), (2, "[rank 1] ")])
