@@ -65,3 +65,11 @@ def test_the_bytes_are_on_disk_before_the_name_is(tmp_path, monkeypatch):
     write_text(tmp_path / "new" / "folder" / "a.txt", "grüße \udcff")
     assert done == ["synced", "named"]
     assert (tmp_path / "new" / "folder" / "a.txt").read_bytes() == "grüße ".encode() + b"\xff"
+
+
+def test_who_may_read_a_file_does_not_depend_on_who_wrote_it(tmp_path):
+    with replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("x")
+        partial.chmod(0o600)
+    (tmp_path / "plain.txt").write_text("x")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode

@@ -8,10 +8,11 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch.onnx.operators import shape_as_tensor
 
 import recognition.export
 from recognition.errors import InputError
-from recognition.export import ParityError, export_onnx
+from recognition.export import ParityError, export_onnx, require_exportable
 from recognition.weights import plain_state, weights_sha256
 from tests.filling import filled_backbone
 
@@ -41,29 +42,55 @@ def test_any_batch_agrees_with_pytorch(tmp_path, name, capfd):
 class Drifting(nn.Module):
     """Computes something else when it is traced than when it is run."""
 
-    def __init__(self, offset):
+    def __init__(self, drift, batch=None):
         super().__init__()
-        self.offset = offset
+        self.drift, self.batch = drift, batch
         self.out = nn.Linear(3, 4)
 
     def forward(self, x_BCHW):
         emb_BD = self.out(x_BCHW.mean((2, 3)))
-        return emb_BD + self.offset if torch.jit.is_tracing() else emb_BD
+        if not torch.jit.is_tracing():
+            return emb_BD
+        wrong = 1.0 if self.batch is None else (shape_as_tensor(x_BCHW)[0] == self.batch).float()
+        return emb_BD * (1 + wrong * self.drift)
 
 
-@pytest.mark.parametrize("offset", [1e-3, float("nan")])
-def test_a_file_that_differs_is_refused_and_removed(tmp_path, offset):
+@pytest.mark.parametrize("drift", [1e-3, 1e-4, 3e-5, float("nan")])
+def test_a_file_that_differs_is_refused_and_removed(tmp_path, drift):
     path = tmp_path / "a.onnx"
     path.write_bytes(b"the one before")
     with pytest.raises(ParityError, match="differs from PyTorch"):
-        export_onnx(Drifting(offset), path, {"image_size": 16})
+        export_onnx(Drifting(drift), path, {"image_size": 16})
     assert path.read_bytes() == b"the one before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.onnx"]
 
 
-def test_the_difference_above_is_the_only_reason(tmp_path):
-    export_onnx(Drifting(0.0), tmp_path / "a.onnx", {"image_size": 16})
-    onnx.checker.check_model(onnx.load(tmp_path / "a.onnx"))
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_a_file_that_is_wrong_at_one_batch_only_is_refused(tmp_path, batch):
+    with pytest.raises(ParityError, match=f"differs from PyTorch by .* at batch {batch};"):
+        export_onnx(Drifting(0.5, batch), tmp_path / "a.onnx", {"image_size": 16})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("drift", [0.0, 1e-5])
+def test_the_difference_above_is_the_only_reason(tmp_path, drift):
+    difference = export_onnx(Drifting(drift), tmp_path / "a.onnx", {"image_size": 16})
+    assert difference == pytest.approx(drift, abs=1e-6)  # float32 sums in another order
+    model = onnx.load(tmp_path / "a.onnx")
+    onnx.checker.check_model(model)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+
+
+def test_half_precision_weights_become_float32_in_the_file_only(tmp_path):
+    module = Drifting(0.0).bfloat16()
+    export_onnx(module, tmp_path / "a.onnx", {"image_size": 16})
+    model = onnx.load(tmp_path / "a.onnx")
+    kinds = {tensor.data_type for tensor in model.graph.initializer}
+    kinds |= {value.type.tensor_type.elem_type for value in [*model.graph.input, *model.graph.output]}
+    assert kinds == {onnx.TensorProto.FLOAT}
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    np.testing.assert_array_equal(weights["out.bias"], module.out.bias.detach().float().numpy())
+    assert module.out.weight.dtype == torch.bfloat16
 
 
 class FixedBatch(nn.Module):
@@ -84,6 +111,15 @@ def test_weights_beyond_the_limit_of_the_format_are_refused_before_work(tmp_path
     with pytest.raises(InputError, match="at most 2 GiB"):
         export_onnx(filled_backbone("mbf_tiny"), tmp_path / "a.onnx", {})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_2_gib_of_float32_do_not_fit(kind):
+    with torch.device("meta"):
+        fits, does_not = (nn.Linear(2**15, width, bias=False, dtype=kind) for width in (2**14 - 1, 2**14))
+    require_exportable(fits, "model.pt")
+    with pytest.raises(InputError, match=r"^model\.pt: the weights have 2\.0 GiB, but"):
+        require_exportable(does_not, "model.pt")
 
 
 def test_the_module_keeps_its_memory_format(tmp_path):

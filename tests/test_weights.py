@@ -4,16 +4,17 @@ import hashlib
 import json
 import os
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from recognition.backbones import backbone_names, build_backbone
 from recognition.errors import InputError
 from recognition.weights import load_backbone, network_of, save_backbone, weights_sha256
-from tests.filling import filled_backbone, reference_input
+from tests.filling import fill, filled_backbone, reference_input
 
 TINY = ["r_tiny", "mbf_tiny", "vit_tiny"]
 
@@ -35,6 +36,51 @@ def test_a_round_trip_keeps_every_bit_and_recognises_the_network(tmp_path, name,
     if suffix == ".safetensors":
         assert (meta["step"], meta["accuracy"]) == (7, {"lfw": 0.5})
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]  # nothing written aside is left
+
+
+def test_a_network_for_another_picture_size_comes_back(tmp_path):
+    module = build_backbone("mbf_tiny", 16, image_size=64).eval()
+    fill(module)
+    meta = {"network": "mbf_tiny", "embedding_size": 16, "image_size": 64}
+    save_backbone(tmp_path / "a.safetensors", module, meta)
+    loaded, found = load_backbone(tmp_path / "a.safetensors")
+    assert {key: found[key] for key in meta} == meta
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), module(x))
+    save_backbone(tmp_path / "b.safetensors", module, {**meta, "image_size": 112})
+    with pytest.raises(InputError, match="of another shape"):
+        load_backbone(tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_what_is_loaded_is_to_be_used_and_not_trained(tmp_path, suffix):
+    save_backbone(tmp_path / f"a{suffix}", filled_backbone("mbf_tiny"), {"network": "mbf_tiny"})
+    loaded, _ = load_backbone(tmp_path / f"a{suffix}")
+    assert [parameter.requires_grad for parameter in loaded.parameters()].count(True) == 0
+    assert not any(module.training for module in loaded.modules())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "function", "error"),
+    [
+        (".safetensors", "recognition.weights.save_file", SafetensorError("I/O error: No space left\nmore")),
+        (".pt", "torch.save", RuntimeError("unexpected pos 64 vs 0\nmore")),
+    ],
+)
+def test_a_full_disk_is_told_with_the_file_and_the_room_left(tmp_path, monkeypatch, suffix, function, error):
+    def fail(_, partial, **__):
+        partial.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(function, fail)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1_500_000))
+    first_line = str(error).splitlines()[0]
+    with pytest.raises(InputError) as caught:
+        save_backbone(tmp_path / f"a{suffix}", filled_backbone("mbf_tiny"), {})
+    path = tmp_path / f"a{suffix}"
+    assert str(caught.value) == f"{path} could not be written, 1.5 MB are free there; make room ({first_line})"
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_header_of_safetensors_says_what_the_weights_are(tmp_path):
@@ -66,11 +112,13 @@ def test_every_network_is_recognised_by_its_tensors(name):
     assert found == name.split("_dp005")[0] or found == name
 
 
-@pytest.mark.parametrize("form", ["module.", "_orig_mod.", "state_dict_backbone", "state_dict"])
-def test_files_of_other_training_programs_load(tmp_path, form):
-    module = filled_backbone("r_tiny")
-    state = module.state_dict()
-    content = {form + key: value for key, value in state.items()} if form.endswith(".") else {form: state, "epoch": 3}
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("inner", [None, "state_dict_backbone", "state_dict", "backbone", "model"])
+def test_files_of_other_training_programs_load(tmp_path, prefix, inner):
+    state = filled_backbone("r_tiny").state_dict()
+    content = {prefix + key: tensor for key, tensor in state.items()}
+    if inner:
+        content = {"epoch": 3, "state_optimizer": {"state": {}}, inner: content}
     torch.save(content, tmp_path / "a.pt")
     loaded, meta = load_backbone(tmp_path / "a.pt", "r_tiny")
     assert meta["network"] == "r_tiny"
