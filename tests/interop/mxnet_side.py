@@ -73,16 +73,24 @@ def write(folder):
 
 
 def train(folder):
-    """arcface_torch's rule: keys from 1 to the header's first label; each label a number, each image decodable."""
+    """arcface_torch's rule: keys from 1 to the header's first label; each label a number, each image decodable.
+
+    And the rule of insightface's older trainers: from there to the header's second label, the images of an identity.
+    """
     records = mx.recordio.MXIndexedRecordIO(str(folder / "train.idx"), str(folder / "train.rec"), "r")
     header, _ = mx.recordio.unpack(records.read_idx(0))
     assert header.flag > 0
+    end_of_images, end = map(int, header.label)
     rows = []
-    for key in range(1, int(header.label[0])):
+    for key in range(1, end_of_images):
         header, image = mx.recordio.unpack(records.read_idx(key))
         pixels = mx.image.imdecode(image).asnumpy()
         rows.append([key, int(np.atleast_1d(header.label)[0]), list(pixels.shape), int(pixels.astype(np.int64).sum())])
-    return rows
+    identities = []
+    for key in range(end_of_images, end):
+        header, _ = mx.recordio.unpack(records.read_idx(key))
+        identities.append([key, *map(int, header.label)])
+    return {"images": rows, "identities": identities}
 
 
 def pairs(path):

@@ -4,9 +4,16 @@ import json
 import sys
 
 import pytest
+import torch
+from torch import nn
 
 from launch import export, verify
 from recognition.command import run_command
+from recognition.export import export_onnx
+from recognition.runtime import Runtime
+from recognition.verification import load_pairs
+from recognition.verification.models import open_embedder
+from recognition.verification.scores import score_pairs
 from recognition.weights import save_backbone
 from tests.commands import launch
 from tests.filling import filled_backbone
@@ -40,7 +47,8 @@ def test_export_then_verify_run_and_onnx_on_one_and_two_ranks(run_dir, monkeypat
     assert run(verify, run_dir, "--targets", run_dir / "small.bin", monkeypatch=monkeypatch) == 0
     out, err = capfd.readouterr()
     assert (out.startswith("small: accuracy 0."), err) == (True, "")
-    report = json.loads((run_dir / "report" / "report.json").read_text())
+    report = json.loads((run_dir / "report-verify" / "report.json").read_text())
+    assert not (run_dir / "report").exists()  # the report of the training run itself would stand there
     assert report["model"]["network"] == "mbf_tiny"
     assert report["training"]["loss"] == [3.5, 3.5]
     words = (run_dir / "model.onnx", "--targets", run_dir / "small.bin", "--out", run_dir / "onnx")
@@ -50,6 +58,50 @@ def test_export_then_verify_run_and_onnx_on_one_and_two_ranks(run_dir, monkeypat
     again = json.loads((run_dir / "onnx" / "report.json").read_text())
     assert again["targets"][0]["accuracy"] == report["targets"][0]["accuracy"]
     assert again["model"]["sha256"] == report["model"]["sha256"]
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    """A recogniser of one matrix that every change of its input changes, and pairs for it."""
+    folder = tmp_path_factory.mktemp("linear")
+    torch.manual_seed(0)
+    export_onnx(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8)), folder / "model.onnx", {"image_size": 16})
+    pair_file(folder / "small.bin", num_pairs=20, size=16)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options", [{"bgr": True}, {"mean": 100.0}, {"std": 40.0}, {"bgr": True, "mean": 90.0, "std": 64.0}]
+)
+def test_the_model_sees_what_the_options_say(linear, tmp_path, monkeypatch, options):
+    words = [word for name, value in options.items() for word in (f"--{name}", value) if word is not True]
+    model, target = linear / "model.onnx", linear / "small.bin"
+    assert run(verify, model, "--targets", target, "--out", tmp_path, *words, monkeypatch=monkeypatch) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    wanted, unchanged = (
+        score_pairs(open_embedder(model, **chosen), load_pairs(target), runtime=Runtime()) for chosen in (options, {})
+    )
+    found = report["targets"][0]
+    assert found["xnorm"] == pytest.approx(wanted.xnorm, rel=1e-6)
+    # Beginning with the threshold that accepts nothing, minus infinity, which JSON does not have.
+    assert found["roc"]["distance"][1:] == pytest.approx(wanted.result.roc_distances[1:].tolist(), rel=1e-4)
+    assert abs(unchanged.xnorm / wanted.xnorm - 1) > 1e-3
+    expected = {"channel_order": "BGR" if "bgr" in options else "RGB", "mean": 127.5, "std": 127.5}
+    expected |= {name: value for name, value in options.items() if name != "bgr"}
+    assert {name: report["model"][name] for name in expected} == expected
+
+
+def test_a_file_without_out_is_only_printed(linear, tmp_path, monkeypatch, capfd):
+    (tmp_path / "model.onnx").write_bytes((linear / "model.onnx").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    target = linear / "small.bin"
+    assert run(verify, "model.onnx", "--targets", target, target, monkeypatch=monkeypatch) == 0
+    out = capfd.readouterr().out
+    assert "report:" not in out
+    first, second = [line for line in out.splitlines() if "accuracy" in line]
+    assert first.startswith("small: ")
+    assert second == first.replace("small: ", f"{target}: ", 1)  # two files of one name are both told
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_mistakes_are_one_line_and_exit_code_2(run_dir, tmp_path, monkeypatch, capfd):
