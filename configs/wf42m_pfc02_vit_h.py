@@ -29,3 +29,4 @@ config.warmup_epoch = 2
 config.val_targets = []
 config.dali = True
 config.dali_aug = True
+config.export_onnx = False  # 2.8 GiB of weights; an ONNX file holds at most 2

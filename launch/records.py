@@ -61,9 +61,13 @@ def rec_path(text: str) -> Path:
 
 
 def run_pack(given: argparse.Namespace) -> None:
+    if not given.source.exists():
+        raise InputError(f"{given.source} does not exist; give a folder with one folder per identity, or a .lst file")
     pack = pack_folder if given.source.is_dir() else pack_list
     packed = pack(given.source, given.out, image_size=given.image_size, fit=given.fit, quality=given.quality)
     print(f"packed {packed.num_images} images of {packed.num_classes} identities into {packed.path}")
+    for remark in packed.remarks:
+        print(f"note: {remark}")
 
 
 def run_unpack(given: argparse.Namespace) -> None:

@@ -47,9 +47,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="run directory, .safetensors, .pt, .pth or .onnx")
     parser.add_argument("--targets", type=Path, nargs="+", required=True, metavar="A.bin", help="pair sets (.bin)")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for the report (default: RUN/report-verify)"
-    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the report (default: RUN/report-verify)")
     parser.add_argument("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
     parser.add_argument("--bgr", action="store_true", default=None, help="the model wants BGR pictures (default: RGB)")
     parser.add_argument("--mean", type=float, help="subtracted from pixel values (default: the model's, else 127.5)")

@@ -10,24 +10,31 @@ from pathlib import Path
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add `path` to an OSError that names no file: "No space left on device" alone does not say where."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(".partial"):
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success it becomes `path`, on any error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not the process id: containers that share a folder share those too.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        partial.touch()
-        mode = partial.stat().st_mode
-        yield partial
-        os.chmod(partial, mode)  # safetensors makes files that their owner alone can read
-        with open(partial, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        if error.filename in (None, str(partial)):
-            # "No space left on device" alone does not say where.
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-        raise
+        with naming(path):
+            partial.touch()
+            mode = partial.stat().st_mode
+            yield partial
+            os.chmod(partial, mode)  # safetensors makes files that their owner alone can read
+            with open(partial, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

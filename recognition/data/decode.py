@@ -87,9 +87,10 @@ def damaged(where: Where, kind: str, reason: str) -> InputError:
 
 def _require_size(found: tuple[int, int], height: int, width: int, where: Where) -> None:
     if found != (height, width):
+        setting = f", or set image_size={found[0]}" if found[0] == found[1] and found[0] % 16 == 0 else ""
         raise InputError(
-            f"{where()}: the image is {found[1]}x{found[0]} pixels, the run expects {width}x{height}; "
-            f"align and crop the faces to {width}x{height} first, or set image_size"
+            f"{where()}: the image is {found[1]}x{found[0]} pixels, {width}x{height} is expected; align and crop the "
+            f"faces to {width}x{height} (launch/records.py pack --image-size {width} resizes them){setting}"
         )
 
 

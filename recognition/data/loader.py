@@ -103,3 +103,9 @@ class Loader:
 
         filled = (images, torch.from_numpy(labels), torch.from_numpy(ids), torch.from_numpy(epochs))
         return Job(filled, self.batch_size, fill, describe)
+
+
+def try_first(source: Source, image_size: int) -> None:
+    """Decode one picture: InputError for damage or another size comes before a run has begun, not in it."""
+    pixels_HWC = np.empty((image_size, image_size, 3), np.uint8)
+    decode_into(pixels_HWC, source.read(0).payload, lambda: source.describe(0))

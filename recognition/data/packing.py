@@ -7,6 +7,7 @@ records N + 1..N + C are the identities, labels [first image, one past the last 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from recognition.atomic import write_text
+from recognition.atomic import naming, write_text
 from recognition.data.decode import is_jpeg
 from recognition.data.encode import encode_all
 from recognition.data.record_format import EXACT_LABELS
@@ -26,15 +27,17 @@ from recognition.data.sources import FileSource, FolderSource, ListSource
 from recognition.errors import InputError
 
 NAMES = "identities.txt"
+PUBLISHED_SIZE = (112, 112)
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed or unpacked: where it is and how much."""
+    """What was packed or unpacked: where it is, how much, and the remarks that a user should read."""
 
     path: Path
     num_images: int
     num_classes: int
+    remarks: tuple[str, ...] = ()
 
 
 def pack_folder(
@@ -48,7 +51,11 @@ def pack_folder(
     source = FolderSource(folder)
     names = [Path(path).relative_to(folder).parts[0] for path in source.paths]
     first_of_class = np.searchsorted(source.labels, np.arange(source.num_classes))
-    return _pack(source, [names[place] for place in first_of_class], Path(out_dir), image_size, fit, quality)
+    packed = _pack(source, [names[place] for place in first_of_class], Path(out_dir), image_size, fit, quality)
+    if not source.skipped:
+        return packed
+    left_out = f"{len(source.skipped)} files were left out, no pictures by their suffix, first {source.skipped[0]}"
+    return dataclasses.replace(packed, remarks=(*packed.remarks, left_out))
 
 
 def pack_list(
@@ -93,7 +100,8 @@ def _pack(
     write_text(out_dir / "property", f"{classes},{size[0]},{size[1]}")
     if names is not None:
         write_text(out_dir / NAMES, "".join(f"{name}\n" for name in names))
-    return Packed(rec, count, classes)
+    remark = f"the pictures are {size[1]}x{size[0]}, published networks take 112x112: --image-size 112 resizes them"
+    return Packed(rec, count, classes, () if tuple(size) == PUBLISHED_SIZE else (remark,))
 
 
 def _rounded(number: int) -> float:
@@ -124,7 +132,9 @@ def unpack(rec: str | Path, out_dir: str | Path) -> Packed:
             if label not in made:
                 folder.mkdir()
                 made.add(label)
-            (folder / f"{key:08d}{_suffix(record.payload)}").write_bytes(record.payload)
+            file = folder / f"{key:08d}{_suffix(record.payload)}"
+            with naming(file):
+                file.write_bytes(record.payload)
             count += 1
     return Packed(out_dir, count, len(made))
 

@@ -13,6 +13,7 @@ from types import TracebackType
 
 import numpy as np
 
+from recognition.atomic import naming
 from recognition.data.record_format import (
     EXACT_LABELS,
     REINDEX,
@@ -194,10 +195,11 @@ class RecordWriter:
             raise InputError(f"{self.path}: key {key} is not a number from 0 to 2^63 - 1")
         body = pack_body(payload, labels, id, id2)
         records, index = self._files
-        index.write(b"%d\t%d\n" % (key, self._offset))
-        for piece in split_body(body):
-            records.write(piece)
-            self._offset += len(piece)
+        with naming(self.path):
+            index.write(b"%d\t%d\n" % (key, self._offset))
+            for piece in split_body(body):
+                records.write(piece)
+                self._offset += len(piece)
         self._keys.append(key)
 
     def close(self) -> None:
@@ -206,10 +208,11 @@ class RecordWriter:
             return
         try:
             self._check_keys()
-            for file in self._files:
-                file.flush()
-                os.fsync(file.fileno())
-                file.close()
+            with naming(self.path):
+                for file in self._files:
+                    file.flush()
+                    os.fsync(file.fileno())
+                    file.close()
             # Records never stand beside the index of their predecessor: without an index they are simply walked.
             self.idx.unlink(missing_ok=True)
             os.replace(self._aside[0], self.path)

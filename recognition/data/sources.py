@@ -91,7 +91,7 @@ def read_image_file(path: str) -> bytes:
 
 
 class FolderSource(FileSource):
-    """A folder per identity, sorted by name: the first is label 0. Images may lie at any depth."""
+    """A folder per identity, sorted by name: the first is label 0. Images at any depth; `skipped`: the other files."""
 
     def __init__(self, root: str | Path) -> None:
         if not os.path.isdir(root):
@@ -100,8 +100,10 @@ class FolderSource(FileSource):
             entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")
         )
         paths, counts = [], []
+        self.skipped: list[str] = []
         for identity in identities:
-            images = list(_images_below(os.path.join(root, identity)))
+            images, others = _images_below(os.path.join(root, identity))
+            self.skipped += others
             if not images:
                 raise InputError(
                     f"{os.path.join(root, identity)}: an identity without images; add images or remove the folder"
@@ -109,7 +111,9 @@ class FolderSource(FileSource):
             paths += images
             counts.append(len(images))
         if not paths:
-            raise InputError(f"{root}: holds neither train.rec nor one folder of images per identity; check rec")
+            raise InputError(
+                f"{root}: holds neither train.rec nor one folder of images per identity; is it the right one?"
+            )
         super().__init__(paths, np.repeat(np.arange(len(counts)), counts), num_classes=len(counts))
 
 
@@ -215,17 +219,21 @@ def _open_path(path: Path) -> RecordSource | FileSource:
     return FolderSource(path)
 
 
-def _images_below(folder: str) -> list[str]:
-    """Image files at any depth below `folder`, sorted; links to folders are followed, hidden names are not."""
-    found = []
+def _images_below(folder: str) -> tuple[list[str], list[str]]:
+    """Image files at any depth, sorted, and the files that are none by their suffix; hidden ones do not count."""
+    images, others = [], []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            found += _images_below(entry.path)
+            inner = _images_below(entry.path)
+            images += inner[0]
+            others += inner[1]
         elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-            found.append(entry.path)
-    return found
+            images.append(entry.path)
+        else:
+            others.append(entry.path)
+    return images, others
 
 
 def _parse_list_line(fields: list[str], where: str) -> tuple[str, int]:

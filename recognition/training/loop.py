@@ -12,7 +12,7 @@ import torch
 from recognition.backbones import build_backbone
 from recognition.config import TrainConfig, describe_config, without_effect
 from recognition.data.dali import DaliLoader
-from recognition.data.loader import Batch, Loader
+from recognition.data.loader import Batch, Loader, try_first
 from recognition.data.sources import Source, open_source
 from recognition.errors import InputError
 from recognition.export import require_exportable
@@ -38,6 +38,7 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     targets = open_targets(cfg, runtime)
     take_step = build_step(cfg, runtime)
     loader = open_loader(source, cfg, runtime, steps=steps)
+    try_first(source, cfg.image_size)
     run_dir = begin_run(cfg, runtime, remarks)
     with MetricsWriter(run_dir if runtime.is_main else None, cfg) as metrics:
         evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics)

@@ -26,6 +26,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#e6e9ed",
     "legend.frameon": False,
     "svg.fonttype": "path",  # a viewer without the font sees the same chart
