@@ -96,7 +96,7 @@ def test_every_kind_of_file(dali):
 
 def test_image_of_another_size_never_reaches_dali(dali):
     loader = DaliLoader(Images([encoded(face()), encoded(face(96))]), runtime=Runtime(), **OPTIONS)
-    with pytest.raises(InputError, match="^image 1: the image is 96x96 pixels, the run expects 112x112") as caught:
+    with pytest.raises(InputError, match="^image 1: the image is 96x96 pixels, 112x112 is expected") as caught:
         list(loader)
     # Had DALI seen it, the error would have DALI's as its cause.
     assert caught.value.__cause__ is None

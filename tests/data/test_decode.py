@@ -52,7 +52,7 @@ def test_pixels_are_copied():
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        (encoded(FACE[:100, :90].copy()), "90x100 pixels, the run expects 112x112"),
+        (encoded(FACE[:100, :90].copy()), "90x100 pixels, 112x112 is expected"),
         (encoded(FACE[:100, :90].copy(), "PNG"), "90x100 pixels"),
         (FACE[:100, :90], "90x100 pixels"),
         (FACE[..., 0], "uint8"),
