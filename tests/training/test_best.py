@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from recognition.data.synthetic import synthetic_pairs
 from recognition.runtime import Runtime
 from recognition.training import evaluation, loop
+from recognition.training.evaluation import Evaluation
 from recognition.training.loop import train
-from recognition.training.metrics import read_rows
+from recognition.training.metrics import MetricsWriter, read_rows
 from recognition.verification import Pairs
 from recognition.verification.protocol import verify_pairs
 from recognition.verification.scores import Score
@@ -76,6 +78,13 @@ def test_verification_takes_its_batch_size_from_the_config(tmp_path, verified):
     assert [(title, options) for title, _, options in verified[0]] == [
         (name, {"runtime": Runtime(), "batch_size": 5}) for name in ("first", "second")
     ]
+
+
+def test_every_rank_takes_its_share_of_verification(tmp_path, verified):
+    cfg, runtime = small(tmp_path), Runtime(1, 2)
+    evaluate = Evaluation(loop.open_targets(cfg, runtime), cfg=cfg, runtime=runtime, metrics=MetricsWriter(None, cfg))
+    evaluate(nn.Identity(), 1)
+    assert [options["runtime"] for _, _, options in verified[0]] == [runtime, runtime]
 
 
 def test_the_moving_average_is_verified_kept_and_saved(tmp_path, verified):

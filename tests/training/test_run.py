@@ -174,10 +174,16 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path):
         (["image_size=120"], "multiple of 16"),
         (["margin_list=(0,0.5,0)"], "m1 > 0"),
         (["scale=5000"], "scale=5000"),
-        (["network=r2060", "export_onnx=True"], "export_onnx=False"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(tmp_path, overrides, message):
     with pytest.raises(InputError, match=message):
         train(tiny(tmp_path, *overrides), Runtime())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_too_large_for_onnx_is_named_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("recognition.export.MAX_PROTOBUF_BYTES", 4000)  # r2060, which has more than 2 GiB, takes 20 s
+    with pytest.raises(InputError, match=r"r_tiny cannot be exported, set export_onnx=False"):
+        train(small(tmp_path, "export_onnx=True"), Runtime())
     assert not (tmp_path / "run").exists()
