@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -62,14 +63,16 @@ def test_of_equally_good_steps_the_first_is_kept(tmp_path, verified):
     assert json.loads((run / "best.json").read_text())["step"] == 2
 
 
-def test_a_run_that_dies_leaves_the_model_of_its_last_verification(tmp_path, verified):
+@pytest.mark.parametrize("decay", [0.0, 0.15])
+def test_a_run_that_dies_leaves_the_model_of_its_last_verification(tmp_path, verified, decay):
     verified[1].update(first=[0.8, 0.7], second=[0.8, 0.7])
-    cfg = small(tmp_path, "verbose=1", "max_steps=3")
+    cfg = small(tmp_path, "verbose=1", "max_steps=3", f"ema_decay={decay}")
     with watched() as steps, pytest.raises(IndexError):  # there is no third accuracy
         train(cfg, Runtime())
     assert len(steps) == 3
     for name, step in (("best", 1), ("model", 2)):
-        assert_same_weights(load_file(cfg.output_dir / f"{name}.safetensors"), steps[step - 1].state, rtol=0, atol=0)
+        expected = moving_average([taken.state for taken in steps[:step]], decay)
+        assert_same_weights(load_file(cfg.output_dir / f"{name}.safetensors"), expected, rtol=1e-5, atol=1e-6)
         assert load_backbone(cfg.output_dir / f"{name}.safetensors")[1]["step"] == step
 
 
@@ -78,6 +81,22 @@ def test_verification_takes_its_batch_size_from_the_config(tmp_path, verified):
     assert [(title, options) for title, _, options in verified[0]] == [
         (name, {"runtime": Runtime(), "batch_size": 5}) for name in ("first", "second")
     ]
+
+
+def test_verification_happens_while_progress_is_paused(tmp_path, verified, monkeypatch):
+    seen = []
+
+    class SpiedProgress(loop.Progress):
+        @contextmanager
+        def paused(self):
+            before = len(verified[0])
+            with super().paused():
+                yield
+            seen.append(len(verified[0]) - before)
+
+    monkeypatch.setattr(loop, "Progress", SpiedProgress)
+    train(small(tmp_path, "verbose=1", "max_steps=2"), Runtime())
+    assert seen == [2, 2]
 
 
 def test_every_rank_takes_its_share_of_verification(tmp_path, verified):
