@@ -25,7 +25,8 @@ LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTI
 def end(*body: str, rank: int = 0, world: int = 1, cwd: Path = ROOT):
     """Run a command with that body in a process of its own; (exit code, stdout, stderr)."""
     source = START + textwrap.indent("\n".join(body), "    ") + "\n\nrun_command(main)\n"
-    environment = {key: value for key, value in os.environ.items() if key not in LAUNCHER}
+    # A user's Python buffers what it prints into a pipe; one told not to would hide output that is lost.
+    environment = {key: value for key, value in os.environ.items() if key not in (*LAUNCHER, "PYTHONUNBUFFERED")}
     environment |= {"PYTHONPATH": str(ROOT)}
     environment |= {"RANK": str(rank), "WORLD_SIZE": str(world)} if world > 1 else {}
     done = subprocess.run(
@@ -37,6 +38,11 @@ def end(*body: str, rank: int = 0, world: int = 1, cwd: Path = ROOT):
 @pytest.mark.parametrize("world", [1, 2])
 def test_success_is_0_and_nothing_printed_is_lost(world):
     assert end("print('done', end='')", world=world) == (0, "done", "")
+
+
+def test_output_that_cannot_be_delivered_does_not_change_the_code():
+    body = ("print('lost')", "os.close(1)", "raise InputError('too long')")
+    assert end(*body, world=2) == (2, "", "[rank 0] error: too long\n")
 
 
 @pytest.mark.parametrize(
