@@ -81,10 +81,11 @@ def test_a_run_without_a_limit_sees_every_epoch(tmp_path):
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("seed", [3, 4])
 def test_the_network_gets_the_pictures_mirrored_as_the_key_says(tmp_path, flip, seed):
-    cfg = small(tmp_path, "num_image=16", "num_epoch=2", "max_steps=None", f"seed={seed}", f"flip={flip}")
+    size = ("num_image=16", "num_classes=5", "num_epoch=2", "max_steps=None")
+    cfg = small(tmp_path, *size, f"seed={seed}", f"flip={flip}")
     with watched() as steps:
         train(cfg, Runtime())
-    source = open_source("synthetic", num_classes=20, num_image=16, seed=seed, image_size=32)
+    source = open_source("synthetic", num_classes=5, num_image=16, seed=seed, image_size=32)
     mirrored = {}
     for step in steps:
         ((taken,), (x_BCHW,)) = step.batches, step.inputs
