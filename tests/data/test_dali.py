@@ -126,7 +126,7 @@ def test_leaving_early_leaves_no_threads_of_ours(dali):
 
 def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    with pytest.raises(InputError, match=r"pip install arcscale\[dali\]"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[dali\]'"):
         DaliLoader(Images([b""]), runtime=Runtime(), **OPTIONS)
 
 
