@@ -13,17 +13,13 @@ Cost       no published rate
 
 from easydict import EasyDict as edict
 
-from configs.datasets import WF42M
+from configs.recipes import WF42M_PFC02
 
-config = edict(WF42M)
+config = edict(WF42M_PFC02)
 config.network = "mbf"
-config.margin_list = (1.0, 0.0, 0.4)
-config.sample_rate = 0.2
-config.fp16 = True
 config.batch_size = 512
 config.weight_decay = 1e-4
 config.lr = 0.4
-config.num_epoch = 20
 config.warmup_epoch = 2
 config.val_targets = []
 config.verbose = 10000

@@ -13,16 +13,11 @@ Cost       11,000 images/s on 16 GPUs of a kind not stated (arcface_torch);
 
 from easydict import EasyDict as edict
 
-from configs.datasets import WF42M
+from configs.recipes import WF42M_PFC02
 
-config = edict(WF42M)
+config = edict(WF42M_PFC02)
 config.network = "r50"
-config.margin_list = (1.0, 0.0, 0.4)
-config.sample_rate = 0.2
-config.fp16 = True
 config.batch_size = 512
-config.weight_decay = 5e-4
 config.lr = 0.6
-config.num_epoch = 20
 config.warmup_epoch = 4
 config.verbose = 10000

@@ -13,15 +13,10 @@ Cost       5,200 images/s on 16 GPUs of a kind not stated (arcface_torch);
 
 from easydict import EasyDict as edict
 
-from configs.datasets import WF42M
+from configs.recipes import WF42M_PFC02
 
-config = edict(WF42M)
+config = edict(WF42M_PFC02)
 config.network = "r100"
-config.margin_list = (1.0, 0.0, 0.4)
-config.sample_rate = 0.2
-config.fp16 = True
-config.weight_decay = 5e-4
 config.lr = 0.2
-config.num_epoch = 20
 config.warmup_epoch = 2
 config.verbose = 10000
