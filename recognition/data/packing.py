@@ -116,9 +116,7 @@ def unpack(rec: str | Path, out_dir: str | Path) -> Packed:
     `out_dir` again gives the same labels. InputError when `out_dir` exists and is not empty.
     """
     out_dir, count = Path(out_dir), 0
-    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
-        raise InputError(f"{out_dir}: already exists; give the name of a new folder")
-    with RecordReader(rec) as reader, _new_folder(out_dir) as aside:
+    with RecordReader(rec) as reader, new_folder(out_dir) as aside:
         names, made = _names(reader), set()
         digits = len(str((reader.num_classes or 1_000_000) - 1))
         keys = tqdm(reader.image_keys, f"unpacking {reader.path}", unit="image", delay=1, disable=None)
@@ -158,8 +156,13 @@ def _suffix(payload: bytes | memoryview) -> str:
 
 
 @contextmanager
-def _new_folder(out_dir: Path) -> Iterator[Path]:
-    """A folder aside that becomes `out_dir` when the block ends well, and is removed when it does not."""
+def new_folder(out_dir: Path) -> Iterator[Path]:
+    """A folder aside that becomes `out_dir` when the block ends well, and is removed when it does not.
+
+    InputError, before anything is made, when `out_dir` exists and is not empty.
+    """
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        raise InputError(f"{out_dir}: already exists; give the name of a new folder")
     aside = out_dir.with_name(out_dir.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

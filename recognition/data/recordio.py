@@ -28,7 +28,12 @@ from recognition.data.record_format import (
 from recognition.data.record_index import load_index
 from recognition.errors import InputError
 
-__all__ = ["Record", "RecordError", "RecordReader", "RecordWriter"]
+__all__ = ["Record", "RecordError", "RecordReader", "RecordWriter", "rec_path"]
+
+
+def rec_path(text: str) -> Path:
+    """The .rec file that a user means by a file or a folder."""
+    return Path(text) / "train.rec" if Path(text).is_dir() else Path(text)
 
 
 class RecordReader:
