@@ -22,6 +22,9 @@ config.num_image = None
 config.image_size = 112
 # Mirror each training image with probability 1/2, keyed by (seed, epoch, image).
 config.flip = True
+# Wrong labels on purpose, keyed by (seed, image): "flip:0.4" gives that share of the images another identity's label,
+# "conflict:0.3:3" puts that share of the identities under 3 labels each (more classes); None = the labels as they are.
+config.label_noise = None
 # Decode with NVIDIA DALI instead of the built-in threads; needs the `dali` extra.
 config.dali = False
 # (theirs) Resize, blur, colour and grey augmentation inside DALI.

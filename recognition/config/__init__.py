@@ -41,6 +41,7 @@ class TrainConfig:
     num_image: int | None
     image_size: int
     flip: bool
+    label_noise: str | None
     dali: bool
     dali_aug: bool
     num_workers: int

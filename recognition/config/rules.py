@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recognition.backbones import require_known
+from recognition.data.label_noise import parse_noise
 from recognition.errors import InputError
 from recognition.head.margins import MARGIN_GRADIENTS
 
@@ -63,10 +64,12 @@ def broken_rules(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
     """Every rule that `cfg` breaks, as the key at fault and a sentence that names the fix."""
     for key, choices in CHOICES.items():
         yield from _unknown_choice(key, getattr(cfg, key), choices)
-    try:
-        require_known(cfg.network)
-    except InputError as error:
-        yield "network", str(error)
+    for key, check in (("network", require_known), ("label_noise", parse_noise)):
+        try:
+            if getattr(cfg, key) is not None:
+                check(getattr(cfg, key))
+        except InputError as error:
+            yield key, str(error)
     for key, (holds, sentence) in RANGES.items():
         value = getattr(cfg, key)
         if value is not None and not holds(value):
