@@ -34,6 +34,16 @@ def gather_rows(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     return rows if runtime.world == 1 else _GatherRows.apply(rows, runtime)
 
 
+def reduce_scatter_sum(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
+    """Of the rows (B * world, ...) summed over ranks, those (B, ...) that belong to this rank; no gradient."""
+    rows = rows.detach()
+    if runtime.world == 1:
+        return rows
+    mine = rows.new_empty(rows.shape[0] // runtime.world, *rows.shape[1:])
+    _scatter_sum_into(mine, rows.contiguous())
+    return mine
+
+
 def all_reduce_sum(tensor: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     """Sum over ranks, the argument left as it was; the gradient of a summand is the gradient of the sum."""
     return tensor if runtime.world == 1 else _AllReduceSum.apply(tensor)

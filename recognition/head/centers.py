@@ -1,42 +1,167 @@
-"""The class centres of one shard: what they start from."""
+"""The class centres of one shard with their optimizer state, wherever they are kept: one row of memory per class.
+
+K classes of the shard, c centres of each, P tensors of a centre (itself, then optimizer slots), D embedding, S classes
+of a step. Centre and state of a class lie side by side: to bring a class in is one read, 4 KB at D = 512 with momentum.
+"""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
-# arcface_torch's: the norm of a centre is normalised away, so that this sets the speed of its first steps.
-INITIAL_STD = 0.01
-# One Philox counter step yields four 64-bit words; a word makes two normal numbers.
-_WORDS_A_COUNTER = 4
-_NORMALS_A_WORD = 2
-_BLOCK_WORDS = 1 << 16
-_PURPOSE = 0xCE17E25
+from recognition.errors import InputError
+from recognition.head.initial import initial_rows
+from recognition.head.mapped import MappedTable
+from recognition.head.missed import MissedSteps
+from recognition.head.rows import RowOptimizer
+
+# Rows at a time that are brought in, put back or flushed: 4 MB at D = 512, for the caches' sake.
+_BLOCK_CLASSES = 1024
+_UNTOUCHED = -1
 
 
-def initial_centers(class_start: int, num_local: int, embedding_size: int, *, seed: int) -> torch.Tensor:
-    """Centres float32 (K, D) ~ N(0, 0.01^2) of classes [class_start, class_start + num_local).
+class Centers:
+    """Rows float32 (c, P, D) of the classes [first_class, first_class + K), on the device, the host or in a file.
 
-    A row depends on (seed, class) alone, whatever the shard, so that any number of ranks starts from the same model:
-    the random words are read from a counter (Philox; Salmon et al. 2011) at the place that belongs to the class.
+    `place` is "memory" (of `device`), "host", or "mmap:PATH" ("sparse:PATH": without asking whether the disk has room
+    for all classes). Rows in a file are made when they are first brought in, so that a file of any size is ready at
+    once and only grows by what was touched.
     """
-    counters_a_row = -(-embedding_size // (_WORDS_A_COUNTER * _NORMALS_A_WORD))
-    words_a_row = counters_a_row * _WORDS_A_COUNTER
-    stream = np.random.Philox(key=[seed % 2**64, _PURPOSE]).advance(class_start * counters_a_row)
-    centers_KD = torch.empty(num_local, embedding_size)
-    block = max(1, _BLOCK_WORDS // words_a_row)
-    for start in range(0, num_local, block):
-        rows = min(block, num_local - start)
-        words = stream.random_raw(rows * words_a_row).reshape(rows, words_a_row)
-        centers_KD[start : start + rows] = _normals(words)[:, :embedding_size]
-    return centers_KD.mul_(INITIAL_STD)
 
+    def __init__(
+        self,
+        first_class: int,
+        num_local: int,
+        embedding_size: int,
+        *,
+        subcenters: int = 1,
+        optimizer: RowOptimizer,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        place: str = "memory",
+        shard: str = "0-of-1",
+    ) -> None:
+        self.first_class, self.num_local, self.subcenters = first_class, num_local, subcenters
+        self.optimizer, self.seed, self.device = optimizer, seed, device
+        # One class more than there are: rows of slots that stay empty are read from there and written there.
+        shape = (num_local + 1, subcenters, 1 + optimizer.slots, embedding_size)
+        self.file = None
+        kind, _, path = place.partition(":")
+        if kind in ("mmap", "sparse") and path:
+            self.file = MappedTable(path, shard, shape, dtype, sparse=kind == "sparse")
+            self.table_KCPD = self.file.tensor
+        elif place not in ("memory", "host"):
+            raise InputError(f"centers={place!r} is not known; use memory, host, or mmap:PATH")
+        else:
+            home = torch.device("cpu") if place == "host" else device
+            pinned = home.type == "cpu" and device.type == "cuda"
+            self.table_KCPD = torch.zeros(shape, dtype=dtype, device=home, pin_memory=pinned)
+            for start in range(0, num_local, _BLOCK_CLASSES):
+                classes = torch.arange(start, min(start + _BLOCK_CLASSES, num_local), device=home)
+                self.table_KCPD[classes, :, 0] = self._initial(classes)
+        self.steps = 0
+        self.missed = MissedSteps(self.home)
+        # The step after which a row was last touched (or, for AdamW, how often it was); 4 bytes for its 4 KB and more.
+        self._clock_K: torch.Tensor | None = None
 
-def _normals(words: np.ndarray) -> torch.Tensor:
-    """Two standard normal numbers from each 64-bit word (Box and Muller 1958), float32 (rows, 2 * words)."""
-    high = torch.from_numpy((words >> np.uint64(32)).astype(np.float32))
-    low = torch.from_numpy((words & np.uint64(0xFFFFFFFF)).astype(np.float32))
-    # The half keeps the logarithm's argument above zero; rounding to one is as harmless as it is rare.
-    radius = high.add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
-    angle = low.mul_(2 * np.pi * 2.0**-32)
-    return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1).flatten(1)
+    @property
+    def home(self) -> torch.device:
+        """Where the table lives."""
+        return self.table_KCPD.device
+
+    @property
+    def is_far(self) -> bool:
+        """Whether rows should be fetched ahead of a step: they live in a file, or on the host of a GPU."""
+        return self.file is not None or self.home != self.device
+
+    def everything(self) -> torch.Tensor:
+        """All rows (K, c, P, D), in place: for steps that touch every class."""
+        if self.home != self.device:
+            raise InputError("centers='host' keeps the centres beside the GPU; that needs sample_rate below 1")
+        self.materialise()
+        return self.table_KCPD[: self.num_local]
+
+    def bring_in(self, classes_S: torch.Tensor, out_SCPD: torch.Tensor) -> None:
+        """Copy rows of local classes into `out_SCPD`, on the way made up to date with the steps that they missed.
+
+        K in `classes_S` stands for no class.
+        """
+        for start in range(0, len(classes_S), _BLOCK_CLASSES):
+            classes = classes_S[start : start + _BLOCK_CLASSES]
+            rows = out_SCPD[start : start + _BLOCK_CLASSES]
+            if rows.device == self.home:
+                torch.index_select(self.table_KCPD, 0, classes, out=rows)
+                self._make_current(classes, rows)
+            else:
+                aside = self.table_KCPD.index_select(0, classes)
+                self._make_current(classes, aside)
+                rows.copy_(aside, non_blocking=True)
+
+    def put_back(self, classes_S: torch.Tensor, rows_SCPD: torch.Tensor) -> None:
+        """The inverse of `bring_in`, after the step's update and `advance`."""
+        for start in range(0, len(classes_S), _BLOCK_CLASSES):
+            classes = classes_S[start : start + _BLOCK_CLASSES]
+            self.table_KCPD.index_copy_(0, classes, rows_SCPD[start : start + _BLOCK_CLASSES].to(self.home))
+        clock_K = self._clock()
+        if self.optimizer.catches_up:
+            clock_K[classes_S] = self.steps
+        else:
+            clock_K.index_copy_(0, classes_S, clock_K[classes_S].clamp_min(0) + 1)
+        if self.file is not None:
+            self.file.touched(rows_SCPD.nbytes)
+
+    def touches(self, classes_S: torch.Tensor | None) -> torch.Tensor | int:
+        """How often the rows of these classes (None: all) have been updated, for optimizers that ask."""
+        if classes_S is None:
+            return self.steps
+        return self._clock()[classes_S].clamp_min(0).repeat_interleave(self.subcenters)
+
+    def advance(self, lr: float) -> None:
+        """One step at rate `lr` is over, for touched and untouched rows alike."""
+        self.steps += 1
+        if self.optimizer.catches_up and self._clock_K is not None:
+            self.missed.append(self.optimizer.transition(lr))
+
+    def flush(self) -> None:
+        """Make every row up to date: what a checkpoint or an evaluation of the centres reads."""
+        if self._clock_K is None:
+            return
+        for start in range(0, self.num_local, _BLOCK_CLASSES):
+            classes = torch.arange(start, min(start + _BLOCK_CLASSES, self.num_local), device=self.home)
+            self._make_current(classes, self.table_KCPD[start : start + len(classes)])
+            if self.optimizer.catches_up:
+                self._clock_K[classes] = self.steps
+
+    def materialise(self) -> None:
+        """Give rows of a file that no step has touched their initial values."""
+        if self.file is not None:
+            self._clock()
+            self.flush()
+
+    def _initial(self, classes: torch.Tensor) -> torch.Tensor:
+        """Initial centres (N, c, D) of local classes."""
+        places = torch.arange(self.subcenters, device=classes.device)
+        rows = ((self.first_class + classes[:, None]) * self.subcenters + places).flatten()
+        centers = initial_rows(rows, self.table_KCPD.shape[-1], seed=self.seed)
+        return centers.to(self.table_KCPD.dtype).unflatten(0, (-1, self.subcenters))
+
+    def _make_current(self, classes: torch.Tensor, rows_NCPD: torch.Tensor) -> None:
+        """Give rows as the table has them, of these classes, what the steps since they were touched did to them."""
+        clock_N = self._clock()[classes]
+        if self.file is not None:
+            fresh = torch.nonzero(clock_N == _UNTOUCHED).squeeze(1)
+            rows_NCPD[fresh, :, 0] = self._initial(classes[fresh])
+            rows_NCPD[fresh, :, 1:] = 0
+        if self.optimizer.catches_up and self.steps > 0:
+            map_N22 = self.missed.products(clock_N.clamp_min(0)).to(rows_NCPD.dtype)[:, None]
+            center, momentum = rows_NCPD.unbind(2)
+            moved = center * map_N22[..., 0, 0:1] + momentum * map_N22[..., 0, 1:2]
+            momentum.mul_(map_N22[..., 1, 1:2]).addcmul_(center, map_N22[..., 1, 0:1])
+            center.copy_(moved)
+
+    def _clock(self) -> torch.Tensor:
+        if self._clock_K is None:
+            start = 0 if self.file is None else _UNTOUCHED
+            self._clock_K = torch.full((self.num_local + 1,), start, dtype=torch.int32, device=self.home)
+            self._clock_K[self.num_local] = 0
+        return self._clock_K

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
 
 from recognition.errors import InputError
+from recognition.head.objective import Objective
 
 MARGIN_GRADIENTS = ("exact", "straight_through")
 
@@ -49,8 +49,8 @@ def _falling_cosine(phi: torch.Tensor) -> torch.Tensor:
     return (1 - 2 * (k % 2)) * torch.cos(phi) - 2 * k
 
 
-class CombinedMarginLoss(nn.Module):
-    """Scaled logits of a margin softmax from cosines; holds the scale s, the margins and the inter-class filter.
+class CombinedMarginLoss(Objective):
+    """The softmax with a combined margin; holds the scale s, the margins and the inter-class filter.
 
     `interclass_filtering_threshold` > 0 sets non-target cosines above it to 0, without gradient: such a class is
     likely the same person under another label. `margin_gradient` is "exact", or "straight_through" as in arcface_torch.
@@ -65,13 +65,11 @@ class CombinedMarginLoss(nn.Module):
         interclass_filtering_threshold: float = 0,
         margin_gradient: str = "exact",
     ) -> None:
-        super().__init__()
-        numbers = {"scale": s, "m1": m1, "m2": m2, "m3": m3, "filter": interclass_filtering_threshold}
+        super().__init__(s)
+        numbers = {"m1": m1, "m2": m2, "m3": m3, "filter": interclass_filtering_threshold}
         for name, number in numbers.items():
             if not math.isfinite(number):
                 raise InputError(f"margin loss: {name}={number} is not a finite number")
-        if s <= 0:
-            raise InputError(f"margin loss: scale={s} must be above 0; 64 is usual")
         if m1 <= 0 or m2 < 0 or m3 < 0:
             raise InputError(
                 f"margin loss: margin_list=({m1}, {m2}, {m3}) needs m1 > 0, m2 >= 0 and m3 >= 0; "
@@ -84,7 +82,7 @@ class CombinedMarginLoss(nn.Module):
             )
         if margin_gradient not in MARGIN_GRADIENTS:
             raise InputError(f"margin loss: margin_gradient={margin_gradient!r} must be one of {MARGIN_GRADIENTS}")
-        self.s, self.m1, self.m2, self.m3 = float(s), float(m1), float(m2), float(m3)
+        self.m1, self.m2, self.m3 = float(m1), float(m2), float(m3)
         self.interclass_filtering_threshold = float(interclass_filtering_threshold)
         self.margin_gradient = margin_gradient
 
@@ -92,19 +90,25 @@ class CombinedMarginLoss(nn.Module):
         """Scaled logits (N, C) from cosines (N, C) and int64 labels (N,), -1 where the target is not among the C."""
         rows = torch.nonzero(labels >= 0).squeeze(1)
         targets = self.target(logits[rows, labels[rows]])
-        return self.s * self.others(logits).index_put((rows, labels[rows]), targets)
+        threshold = self.interclass_filtering_threshold
+        others = logits.masked_fill(logits > threshold, 0) if threshold > 0 else logits
+        return self.s * others.index_put((rows, labels[rows]), targets)
 
-    def target(self, cos: torch.Tensor) -> torch.Tensor:
+    def target(self, cos: torch.Tensor, norm: torch.Tensor | None = None) -> torch.Tensor:
         """Target cosines with the margin taken off, unscaled, any shape."""
         margin = combined_margin if self.margin_gradient == "exact" else plain_margin
         value, slope = margin(cos, self.m1, self.m2, self.m3)
         # The difference is zero to the bit: it leaves the value alone and gives it the slope.
         return value + slope * (cos - cos.detach())
 
-    def others(self, cos: torch.Tensor) -> torch.Tensor:
-        """Non-target cosines after the inter-class filter, unscaled, any shape."""
+    def others_(self, cos_GN: torch.Tensor, value_G: torch.Tensor) -> torch.Tensor | None:
+        """The inter-class filter, in place."""
         threshold = self.interclass_filtering_threshold
-        return cos.masked_fill(cos > threshold, 0) if threshold > 0 else cos
+        if threshold == 0:
+            return None
+        slope_GN = (cos_GN <= threshold).to(cos_GN.dtype)
+        cos_GN.mul_(slope_GN)
+        return slope_GN
 
     def extra_repr(self) -> str:
         """The numbers that tell one margin from another."""

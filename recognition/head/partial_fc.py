@@ -1,59 +1,69 @@
 """The margin softmax over classes that are sharded over the ranks, with sampled negatives (PartialFC).
 
-gather embeddings and labels -> cosines against the shard -> margin -> one sum over the ranks -> loss, on every rank.
+gather embeddings -> find their targets among the active rows -> sweep the shard -> exchange sums -> loss and gradient;
+then, behind the backbone's backward pass, sweep again: centre gradients and optimizer, block by block.
 
-B local batch, G = B * W global batch, W ranks, D embedding, C classes, K classes of this shard, S of them sampled,
-P rows of the global batch whose class this shard owns.
+B local batch, G = B * W global batch, W ranks, D embedding, C classes, K classes of this shard, S of them active,
+c centres of each, P tensors of a centre (itself and optimizer slots).
 """
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from recognition.collectives import all_gather, all_reduce_sum, gather_rows
 from recognition.errors import InputError
-from recognition.head.centers import initial_centers
-from recognition.head.margins import CombinedMarginLoss
-from recognition.head.sampling import sample_classes
-from recognition.head.shards import class_range, local_labels
+from recognition.head.active import ActiveRows
+from recognition.head.centers import Centers
+from recognition.head.exchange import exchange_sums, gather_batch
+from recognition.head.health import Health
+from recognition.head.objective import Objective
+from recognition.head.rows import RowOptimizer, RowSGD
+from recognition.head.shards import class_range, local_labels, num_sampled
+from recognition.head.sweep import OPERANDS, Coefficients, Sample, sweep_backward, sweep_forward
+from recognition.head.targets import find_targets
 from recognition.runtime import Runtime
 
-# A gradient divides by rows times the sum of exponentials: e^18 rows stay away from the subnormal numbers.
-_LOG_ROWS = 18.0
+MODES = ("auto", "keep", "recompute")
+# Up to here, "auto" keeps the weights of a batch (2 bytes each) for the second sweep instead of computing them again.
+_KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}
 
 
 class HeadOutput(NamedTuple):
-    """Scalars of one step, equal on all ranks: the mean loss, and the mean cosine of targets before the margin."""
+    """Scalars of one batch, equal on all ranks: the mean loss, and the mean cosine of targets before the margin."""
 
     loss: torch.Tensor
     target_cos: torch.Tensor
 
 
 class PartialFC(nn.Module):
-    """Class centres of this rank's shard, and the loss of the whole batch against the centres of all ranks.
+    """Class centres of this rank's shard with their optimizer, and the loss of a batch against all ranks' centres.
 
-    PartialFC is An et al. 2022, "Killing Two Birds with One Stone". Two gradients leave it, and they differ:
+    PartialFC is An et al. 2022, "Killing Two Birds with One Stone". A step is `prepare`, then `forward` and backward
+    for each batch that it accumulates, then `update`. Two gradients leave the loss, and they differ:
     - embeddings get that of the mean loss of this rank's samples, because DDP averages over the ranks afterwards;
     - centres get that of the mean loss of the global batch, because each lives on one rank and nothing averages it.
-    Four collectives a step for any W: embeddings, labels, sums, and the gradient of the embeddings.
-    Not supported: batches of different size on different ranks, double backward, a step that never waits for the device
-    (the check of the batch, the rows with a target and the sampling read from it).
+    Three collectives a batch for any W, and one more where the objective wants the targets' cosines first. The host
+    never waits for the device: bad samples and centres are noted there, have no gradient, and are reported by `check`.
+    Not supported: batches of different size on different ranks, double backward.
     """
 
     def __init__(
         self,
-        margin_loss: CombinedMarginLoss,
+        objective: Objective,
         embedding_size: int,
         num_classes: int,
         sample_rate: float = 1.0,
         *,
         runtime: Runtime,
         seed: int = 0,
+        optimizer: RowOptimizer = RowSGD(),  # noqa: B008 (frozen)
+        centers: str = "memory",
+        mode: str = "auto",
+        operands: str = "auto",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         if embedding_size < 1:
@@ -62,95 +72,152 @@ class PartialFC(nn.Module):
             raise InputError(f"num_classes={num_classes} must be 1 or more")
         if not 0 < sample_rate <= 1:
             raise InputError(f"sample_rate={sample_rate} must lie in (0, 1]; 1 uses all classes in every step")
-        self.margin_loss = margin_loss
+        if mode not in MODES:
+            raise InputError(f"head_mode={mode!r} must be one of {', '.join(MODES)}")
+        if operands not in ("auto", *OPERANDS):
+            raise InputError(f"head_operands={operands!r} must be one of auto, {', '.join(OPERANDS)}")
+        self.objective = objective.to(runtime.device)
         self.embedding_size, self.num_classes, self.sample_rate = embedding_size, num_classes, float(sample_rate)
-        self.runtime, self.seed = runtime, seed
+        self.runtime, self.mode, self.dtype = runtime, mode, dtype
+        self.operands = ("tf32" if runtime.device.type == "cuda" else "fp32") if operands == "auto" else operands
         self.class_start, self.num_local = class_range(num_classes, runtime.world, runtime.rank)
-        sum_range(margin_loss.s, num_classes, torch.float32)
-        self.weight = nn.Parameter(initial_centers(self.class_start, self.num_local, embedding_size, seed=seed))
+        self._sum_dtype = objective.sum_dtype(num_classes, dtype)
+        self.centers = Centers(
+            self.class_start,
+            self.num_local,
+            embedding_size,
+            subcenters=objective.subcenters,
+            optimizer=optimizer,
+            seed=seed,
+            device=runtime.device,
+            dtype=dtype,
+            place=centers,
+            shard=f"{runtime.rank}-of-{runtime.world}",
+        )
+        num_drawn = num_sampled(self.num_local, self.sample_rate)
+        self.active = ActiveRows(self.centers, num_drawn, seed=seed, rank=runtime.rank)
+        self.health = Health(num_classes, runtime.world, runtime.device)
+        self._parts: list[tuple[Sample, Coefficients, list[torch.Tensor] | None]] = []
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The centres (K * c, D) of this shard, up to date; at c = 1 a view, so that writing to it writes them."""
+        self.flush()
+        return self.centers.table_KCPD[: self.num_local, :, 0].flatten(0, 1)
+
+    def flush(self) -> None:
+        """Bring every row of the table up to date with all steps so far, as a checkpoint needs it."""
+        self.active.wait()
+        self.centers.materialise()
+        self.centers.flush()
+
+    def prepare(self, step: int, *, batch_size: int, batches: int = 1) -> None:
+        """Draw and start fetching the rows of `step`, which will see `batches` batches of `batch_size` on each rank.
+
+        Where `forward` finds nothing prepared it prepares for one batch. Called before the backbone runs, rows of a
+        file or of the host travel while it does.
+        """
+        self.active.begin(step, batch_size * self.runtime.world * batches)
 
     def forward(self, emb_BD: torch.Tensor, labels_B: torch.Tensor, step: int) -> HeadOutput:
-        """Loss of float embeddings (B, D) with int64 labels (B,) in [0, C); `step` keys the sampling.
-
-        InputError on every rank when a label of any rank is out of range or an embedding is not finite.
-        """
+        """Loss of float embeddings (B, D) with int64 labels (B,) in [0, C); `step` keys the sampling."""
+        if not self.active.has_begun:
+            self.prepare(step, batch_size=len(emb_BD))
         with torch.autocast(emb_BD.device.type, enabled=False):
-            emb_GD = gather_rows(emb_BD.to(self.weight.dtype), self.runtime)
-            labels_G = all_gather(labels_B.long(), self.runtime)
-            check_batch(emb_GD, labels_G, num_classes=self.num_classes, world=self.runtime.world)
-            if emb_GD.requires_grad and self.runtime.world > 1:
-                # From the gradient of the global mean to that of this rank's mean; see the class.
-                emb_GD.register_hook(lambda grad_GD: grad_GD * self.runtime.world)
-            centers_SD, labels_G = self._sampled(local_labels(labels_G, self.class_start, self.num_local), step)
-            cos_GS = F.linear(F.normalize(emb_GD), F.normalize(centers_SD))
-            return self._loss(cos_GS, labels_G)
+            emb_BD = emb_BD.to(self.dtype)
+            norm_B = torch.linalg.vector_norm(emb_BD, dim=1)
+            x_BD = emb_BD / norm_B.clamp_min(1e-12)[:, None]
+            found = self._sweep(x_BD.detach(), norm_B.detach(), labels_B.long())
+            loss = _Given.apply(found.loss, found.grad_x_BD, found.grad_norm_B, x_BD, norm_B)
+            # The value of these is in the loss already; autograd makes their gradients.
+            for term in (self.objective.regulariser(norm_B), self.objective.parameter_term(*found.closed)):
+                if term is not None:
+                    loss = loss + (term - term.detach())
+            return HeadOutput(loss, found.target_cos)
 
-    def _sampled(self, labels_G: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Centres (S, D) that take part in this step, and the labels as rows of them (-1: not in this shard)."""
-        if self.sample_rate == 1:
-            return self.weight, labels_G
-        key = {"seed": self.seed, "step": step, "rank": self.runtime.rank}
-        is_here_G = labels_G >= 0
-        index_S = sample_classes(labels_G[is_here_G], self.num_local, self.sample_rate, **key).to(labels_G.device)
-        return self.weight[index_S], torch.where(is_here_G, torch.searchsorted(index_S, labels_G), -1)
+    @torch.no_grad()
+    def update(self, lr: float) -> None:
+        """One optimizer step at rate `lr` on the centres, by the mean gradient of the batches since the last one."""
+        if not self._parts:
+            raise RuntimeError("there is nothing to update: call forward() first")
+        count, touched, optimizer = len(self._parts), self.active.touches(), self.centers.optimizer
+        parts = [(sample, Coefficients(by.scale_G / count, by.target_G), kept) for sample, by, kept in self._parts]
+        self._parts = []
 
-    def _loss(self, cos_GS: torch.Tensor, labels_G: torch.Tensor) -> HeadOutput:
-        """Loss from this shard's cosines: log(1 + sum over non-targets e^(z - z_target)), averaged.
+        def update_(rows_RPD: torch.Tensor, grad_RD: torch.Tensor, place: slice) -> None:
+            optimizer.update_(rows_RPD, grad_RD, lr, touched if isinstance(touched, int) else touched[place])
 
-        The target is left out of the sum before the exponential, not subtracted from it afterwards: the difference
-        would lose all its digits once the target dominates.
-        """
-        s = self.margin_loss.s
-        dtype, offset = sum_range(s, self.num_classes, cos_GS.dtype)
-        rows_P = torch.nonzero(labels_G >= 0).squeeze(1)
-        at_target = (rows_P, labels_G[rows_P])
-        cos_P = cos_GS[at_target]
+        rows_SCPD, decay = self.active.rows_SCPD, optimizer.gradient_decay
+        sweep_backward(parts, rows_SCPD, self.objective, self._offset(), update_, decay=decay, operands=self.operands)
+        self.active.end(lr)
 
-        z_GS = (self.margin_loss.others(cos_GS).to(dtype) * s).sub_(offset)
-        z_GS[at_target] = -math.inf
-        z_P = self.margin_loss.target(cos_P).to(dtype) * s - offset
+    def check(self) -> None:
+        """InputError for a bad label, embedding or centre in any batch so far; waits for the device."""
+        self.health.check(self.centers.table_KCPD[: self.num_local, :, 0], self.class_start)
 
-        zero_G = z_GS.new_zeros(len(labels_G))
-        columns = (
-            z_GS.exp_().sum(1),
-            zero_G.index_put((rows_P,), z_P),
-            zero_G.index_put((rows_P,), cos_P.detach().to(dtype)),
+    @torch.no_grad()
+    def _sweep(self, x_BD: torch.Tensor, norm_B: torch.Tensor, labels_B: torch.Tensor) -> _Found:
+        """Loss and gradients of a batch; leaves behind in `_parts` what `update` needs of it."""
+        batch = gather_batch(x_BD.to(self._sum_dtype), norm_B, labels_B, self.runtime)
+        slot_G, active_T = self.active.place(local_labels(batch.labels_G, self.class_start, self.num_local))
+        rows_SCPD = self.active.rows_SCPD
+        targets, value_G = find_targets(batch.x_GD, batch.norm_G, slot_G, rows_SCPD, self.objective, self.runtime)
+        offset = self._offset()
+        sample = Sample(batch.x_GD, slot_G, targets.row_G, value_G, active_T)
+        keep = self._keeps(len(slot_G), rows_SCPD.shape[:2].numel())
+        swept = sweep_forward(sample, rows_SCPD, self.objective, offset, operands=self.operands, keep=keep)
+        shares = exchange_sums(swept.sums_GQ, swept.numerator_GD, targets, self.runtime)
+
+        closed = self.objective.close(shares.sums_GQ, shares.value_G, offset)
+        self.health.note(batch.labels_G, batch.is_finite_G, closed.loss_G)
+        # A sample without a loss has no gradient either: nothing that is not finite gets into an update.
+        is_good_G = batch.is_finite_G & torch.isfinite(closed.loss_G)
+        scale_G = torch.where(is_good_G, closed.scale_G * self.objective.s, 0)
+        target_G = torch.where(is_good_G, closed.target_G, 0)
+        coefficients = Coefficients(scale_G / len(scale_G), target_G * targets.slope_G)
+        self._parts.append((sample, coefficients, swept.kept))
+
+        mine = slice(self.runtime.rank * len(x_BD), (self.runtime.rank + 1) * len(x_BD))
+        mean_B, is_good_B = scale_G[mine] / len(x_BD), is_good_G[mine]
+        grad_x_BD = shares.numerator_BD + target_G[mine, None] * shares.direction_BD
+        loss_G = torch.where(batch.is_finite_G, closed.loss_G, torch.nan)
+        loss, regulariser = loss_G.mean(), self.objective.regulariser(batch.norm_G)
+        return _Found(
+            (loss if regulariser is None else loss + regulariser).to(self.dtype),
+            shares.cos_G.mean().to(self.dtype),
+            torch.where(is_good_B[:, None], mean_B[:, None] * grad_x_BD, 0).to(self.dtype),
+            torch.where(is_good_B, mean_B * target_G[mine] * shares.by_norm_B, 0).to(self.dtype),
+            (shares.sums_GQ, shares.value_G, offset),
         )
-        others_G, z_G, cos_G = all_reduce_sum(torch.stack(columns), self.runtime)
 
-        # No non-target anywhere (one class, or one sampled) makes this log(0): softplus gives the right loss, 0, and
-        # what the logarithm sends back ends at the targets, which are all there is and were overwritten above.
-        loss_G = F.softplus(others_G.log() - z_G, threshold=50)
-        return HeadOutput(loss_G.mean().to(cos_GS.dtype), cos_G.detach().mean().to(cos_GS.dtype))
+    def _offset(self) -> float | torch.Tensor:
+        return self.objective.offset(self.num_classes, self._sum_dtype)
 
-
-def sum_range(scale: float, num_classes: int, dtype: torch.dtype) -> tuple[torch.dtype, float]:
-    """Number format and constant offset in which sums of e^(z - offset), |z| <= scale, neither overflow nor vanish.
-
-    Cosines bound the logits, so that no pass over them is needed to find their maximum. Up to a scale of about 70 the
-    format stays as given; beyond, float64 reaches far enough.
-    """
-    for candidate in (dtype, torch.float64):
-        info = torch.finfo(candidate)
-        offset = max(0.0, scale + math.log(num_classes) - (math.log(info.max) - _LOG_ROWS))
-        if -scale - offset > math.log(info.tiny):
-            return candidate, offset
-    raise InputError(f"scale={scale} is too large: e^scale leaves the range of float64; 64 is usual")
+    def _keeps(self, num_samples: int, num_rows: int) -> bool:
+        if self.mode != "auto":
+            return self.mode == "keep"
+        return 2 * num_samples * num_rows <= _KEPT_BYTES.get(self.runtime.device.type, 0)
 
 
-def check_batch(emb_GD: torch.Tensor, labels_G: torch.Tensor, *, num_classes: int, world: int) -> None:
-    """InputError naming rank, sample and label of the first bad row; the gathered batch makes all ranks agree on it."""
-    is_label_bad_G = (labels_G < 0) | (labels_G >= num_classes)
-    bad_G = is_label_bad_G | ~torch.isfinite(emb_GD.detach()).all(1)
-    if not bad_G.any():
-        return
-    row = int(bad_G.nonzero()[0])
-    rank, sample = divmod(row, len(labels_G) // world)
-    where = f"rank {rank}, sample {sample} of its batch, label {int(labels_G[row])}"
-    more = f" ({int(bad_G.sum())} bad samples in this batch)"
-    if is_label_bad_G[row]:
-        raise InputError(f"{where}: labels must lie in [0, {num_classes}); correct num_classes or the data{more}")
-    raise InputError(
-        f"{where}: the embedding is not finite; the backbone has diverged: lower lr, lengthen warmup_epoch, "
-        f"or use precision=bf16{more}"
-    )
+class _Found(NamedTuple):
+    """What a sweep found out about a batch."""
+
+    loss: torch.Tensor
+    target_cos: torch.Tensor
+    grad_x_BD: torch.Tensor
+    grad_norm_B: torch.Tensor
+    closed: tuple[torch.Tensor, torch.Tensor, float | torch.Tensor]
+
+
+class _Given(torch.autograd.Function):
+    """A scalar whose gradients by x and norm are given."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: torch.Tensor, grad_x, grad_norm, x, norm) -> torch.Tensor:  # noqa: ANN001
+        ctx.save_for_backward(grad_x, grad_norm)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        grad_x, grad_norm = ctx.saved_tensors
+        return None, None, None, grad * grad_x, grad * grad_norm

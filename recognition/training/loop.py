@@ -12,6 +12,7 @@ import torch
 from recognition.backbones import build_backbone
 from recognition.config import TrainConfig, describe_config, without_effect
 from recognition.data.dali import DaliLoader
+from recognition.data.label_noise import NoisySource, parse_noise
 from recognition.data.loader import Batch, Loader, try_first
 from recognition.data.sources import Source, open_source
 from recognition.errors import InputError
@@ -22,6 +23,7 @@ from recognition.runtime import Runtime
 from recognition.training.evaluation import Evaluation, averaged_statistics, open_targets
 from recognition.training.finish import finish_run, keep_best, keep_latest
 from recognition.training.metrics import MetricsWriter, import_wandb
+from recognition.training.optimizer import build_row_optimizer
 from recognition.training.progress import Progress
 from recognition.training.run_directory import prepare_run_directory
 from recognition.training.schedule import learning_rate, step_counts
@@ -33,6 +35,8 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     source = open_source(
         cfg.rec, num_classes=cfg.num_classes, num_image=cfg.num_image, seed=cfg.seed, image_size=cfg.image_size
     )
+    if cfg.label_noise:
+        source = NoisySource(source, parse_noise(cfg.label_noise), seed=cfg.seed)
     cfg, remarks = filled_from(source, cfg)
     steps, total_steps, warmup_steps = planned_steps(cfg, runtime)
     targets = open_targets(cfg, runtime)
@@ -49,6 +53,8 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
                 step, base=cfg.lr, total_steps=total_steps, warmup_steps=warmup_steps, schedule=cfg.schedule
             )
             output = take_step(batches, step=step, lr=lr)
+            if progress.is_due(step):
+                take_step.check(step)
             progress.after_step(step, lr, output, batches)
             if (step + 1) % cfg.verbose == 0 or step + 1 == steps:
                 with averaged_statistics(take_step.model, runtime), progress.paused():
@@ -99,8 +105,16 @@ def build_step(cfg: TrainConfig, runtime: Runtime) -> TrainStep:
     margin = CombinedMarginLoss(
         cfg.scale, *cfg.margin_list, cfg.interclass_filtering_threshold, margin_gradient=cfg.margin_gradient
     )
-    head = PartialFC(margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, runtime=runtime, seed=cfg.seed)
-    take_step = TrainStep(backbone, head.to(runtime.device), cfg=cfg, runtime=runtime)
+    head = PartialFC(
+        margin,
+        cfg.embedding_size,
+        cfg.num_classes,
+        cfg.sample_rate,
+        runtime=runtime,
+        seed=cfg.seed,
+        optimizer=build_row_optimizer(cfg),
+    )
+    take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime)
     torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not
     return take_step
 

@@ -1,4 +1,4 @@
-"""Optimizer over backbone and head, and the gradient scaler whose verdict all ranks share."""
+"""The optimizers: one over the backbone, one over the rows of class centres that a step touches."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import itertools
 import torch
 from torch import nn
 
-from recognition.collectives import all_reduce_max
 from recognition.config import TrainConfig
-from recognition.runtime import Runtime
+from recognition.head.rows import RowAdamW, RowOptimizer, RowSGD
 
 
 def decayed_and_free(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -19,12 +18,15 @@ def decayed_and_free(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Par
 
 
 def build_optimizer(backbone: nn.Module, head: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
-    """SGD or AdamW with the update of all tensors fused into one kernel; class centres are always decayed."""
+    """SGD or AdamW with the update of all tensors fused into one kernel, which skips it where `found_inf` says so.
+
+    The head's parameters are those of its objective, if any; class centres are updated by the head.
+    """
     decayed, free = decayed_and_free(backbone)
     groups = [
         {"params": decayed, "weight_decay": cfg.weight_decay},
         {"params": free, "weight_decay": cfg.weight_decay if cfg.decay_norms else 0.0},
-        {"params": [p for p in head.parameters() if p.numel()], "weight_decay": cfg.weight_decay},
+        {"params": list(head.parameters()), "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     if cfg.optimizer == "adamw":
@@ -37,26 +39,8 @@ def build_optimizer(backbone: nn.Module, head: nn.Module, cfg: TrainConfig) -> t
     return sgd
 
 
-class AgreedScaler(torch.amp.GradScaler):
-    """Loss scaler whose overflow flag is the maximum over all ranks.
-
-    The head's gradients live on one rank only. An overflow there must skip the step on every rank, or the backbone
-    replicas part for good. torch's ShardedGradScaler sums the flags instead, and fused optimizers take a sum of 2 for
-    "no overflow" (torch 2.13).
-    """
-
-    def __init__(self, runtime: Runtime, *, enabled: bool) -> None:
-        super().__init__(runtime.device.type, growth_interval=100, enabled=enabled)
-        self.runtime = runtime
-
-    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divide the gradients by the scale and agree on whether one of them overflowed."""
-        super().unscale_(optimizer)
-        if self.is_enabled():
-            for flag in self._per_optimizer_states[id(optimizer)]["found_inf_per_device"].values():
-                flag.copy_(all_reduce_max(flag, self.runtime))
-
-
-def build_scaler(cfg: TrainConfig, runtime: Runtime) -> torch.amp.GradScaler:
-    """Loss scaler for fp16, a no-op otherwise."""
-    return AgreedScaler(runtime, enabled=cfg.precision_used == "fp16")
+def build_row_optimizer(cfg: TrainConfig) -> RowOptimizer:
+    """The same optimizer for class centres; these are always decayed."""
+    if cfg.optimizer == "adamw":
+        return RowAdamW(weight_decay=cfg.weight_decay)
+    return RowSGD(momentum=cfg.momentum, weight_decay=cfg.weight_decay)

@@ -56,13 +56,17 @@ class Progress:
         hidden = not (runtime.is_main and sys.stderr.isatty())
         self.bar = tqdm(total=steps, unit="step", disable=hidden, dynamic_ncols=True)
 
+    def is_due(self, step: int) -> bool:
+        """Whether the step is logged: a multiple of `frequent`, the first and the last."""
+        return (step + 1) % self.cfg.frequent == 0 or step + 1 in (1, self.steps)
+
     def after_step(self, step: int, lr: float, output: StepOutput, batches: list[Batch]) -> None:
         """Count the step; log it when its number is a multiple of `frequent`, and the first and last always."""
         images = sum(len(batch.labels_B) for batch in batches) * self.world
         self.throughput.add(images, sum(batch.wait_s for batch in batches))
         self.bar.update()
         done = step + 1
-        if not self.is_main or not (done % self.cfg.frequent == 0 or done in (1, self.steps)):
+        if not self.is_main or not self.is_due(step):
             return
         speed = self.throughput.read()
         eta_s = (self.steps - done) * images / speed["images_per_s"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from recognition.errors import InputError
 from recognition.head import PartialFC
 from recognition.runtime import Runtime
 from recognition.training.average import MovingAverage
-from recognition.training.optimizer import build_optimizer, build_scaler
+from recognition.training.optimizer import build_optimizer
 
 # torch 2.13 renamed the switch and warns at the old name.
 RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
@@ -57,8 +57,13 @@ class TrainStep:
         self.backbone, self.head = backbone, head
         self.replica = parallel(backbone, cfg, runtime)
         self.optimizer = build_optimizer(backbone, head, cfg)
-        self.scaler = build_scaler(cfg, runtime)
+        # DDP gives all ranks the same gradients, so that they find the same overflows.
+        self.scaler = torch.amp.GradScaler(
+            runtime.device.type, growth_interval=100, enabled=cfg.precision_used == "fp16"
+        )
         self.trainable = [p for p in backbone.parameters() if p.requires_grad]
+        self.has_skipped = torch.zeros((), device=runtime.device)
+        self.side = torch.cuda.Stream() if runtime.device.type == "cuda" else None
         self.average = None
         if cfg.ema_decay > 0:
             self.average = MovingAverage(backbone, cfg.ema_decay)
@@ -77,38 +82,80 @@ class TrainStep:
             return self.replica(x_BCHW)
 
     def __call__(self, batches: Sequence[Batch], *, step: int, lr: float) -> StepOutput:
-        """Step over `batches` (one per accumulation) at rate `lr`, with the gradient of the mean over all samples."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        """Step over `batches` (one per accumulation) at rate `lr`, with the gradient of the mean over all samples.
+
+        Whatever is not finite takes no part in an update; `check` reports it, on a CPU at once.
+        """
+        self.head.prepare(step, batch_size=len(batches[0].labels_B), batches=len(batches))
         losses, cosines = [], []
         for part, batch in enumerate(batches):
             last = part == len(batches) - 1
             with nullcontext() if last or self.runtime.world == 1 else self.replica.no_sync():
                 emb_BD = self.embed(batch)
                 labels_B = batch.labels_B.to(self.runtime.device, non_blocking=True)
-                output = self.head(emb_BD, labels_B, step * len(batches) + part)
+                output = self.head(emb_BD, labels_B, step)
+                swept = self._mark()
+                self.check_at_once(step)
                 self.scaler.scale(output.loss / len(batches)).backward()
             losses.append(output.loss.detach())
             cosines.append(output.target_cos)
-        grad_norm = self._update(step)
+        grad_norm = self._clip()
+        self.check_at_once(step)
+        with self._beside(swept):
+            self.head.update(lr)
+        self._update(lr)
         return StepOutput(torch.stack(losses).mean(), torch.stack(cosines).mean(), grad_norm)
 
-    def _update(self, step: int) -> torch.Tensor:
-        self.scaler.unscale_(self.optimizer)
-        limit = self.cfg.max_grad_norm or float("inf")
-        # After DDP the backbone's gradients are equal on all ranks: every rank finds the same norm and verdict.
-        grad_norm = nn.utils.clip_grad_norm_(self.trainable, limit)
-        if not self.scaler.is_enabled() and not torch.isfinite(grad_norm):
+    def check(self, step: int) -> None:
+        """InputError for what was not finite, or mislabelled, in any step up to `step`; waits for the device."""
+        self.head.check()
+        if not self.scaler.is_enabled() and self.has_skipped.item():
             raise InputError(
-                f"the gradient of the backbone is not finite at step {step}; nothing was updated. "
+                f"the gradient of the backbone is not finite at step {step}, which did not update it. "
                 f"Lower lr ({self.cfg.lr}), lengthen warmup_epoch, or use precision=bf16"
             )
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+
+    def check_at_once(self, step: int) -> None:
+        """`check` where reading costs nothing."""
+        if self.runtime.device.type == "cpu":
+            self.check(step)
+
+    def _clip(self) -> torch.Tensor:
+        self.scaler.unscale_(self.optimizer)
+        # After DDP the backbone's gradients are equal on all ranks: every rank finds the same norm and verdict.
+        grad_norm = nn.utils.clip_grad_norm_(self.trainable, self.cfg.max_grad_norm or float("inf"))
+        self.skip = (~torch.isfinite(grad_norm)).float()
+        self.has_skipped = torch.maximum(self.has_skipped, self.skip)
+        return grad_norm
+
+    def _update(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            # The fused kernels read the verdict on the device.
+            self.optimizer.grad_scale, self.optimizer.found_inf = None, self.skip
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.backbone)
-        return grad_norm
+
+    def _mark(self) -> torch.cuda.Event | None:
+        return torch.cuda.current_stream().record_event() if self.side is not None else None
+
+    @contextmanager
+    def _beside(self, start: torch.cuda.Event | None) -> Iterator[None]:
+        """On a GPU: on a stream of its own from `start` on, so that it fills the gaps of the backward pass."""
+        if start is None:
+            yield
+            return
+        self.side.wait_event(start)
+        with torch.cuda.stream(self.side):
+            yield
+        # Before the optimizer: what the head frees may then be handed out again.
+        torch.cuda.current_stream().wait_stream(self.side)
 
 
 def autocast(cfg: TrainConfig, device: torch.device) -> torch.autocast:

@@ -67,7 +67,7 @@ def test_each_step_moves_a_sample_of_the_centres(two_ranks):
         before = build_step(small(two_ranks[0], "num_classes=64"), Runtime()).head.weight.detach()
         start = 0 if steps is two_ranks[2][0] else 32
         moved = (steps[0][2] != before[start : start + 32]).any(dim=1).sum()
-        assert 0 < moved <= 16
+        assert 16 <= moved < 32  # half of the 32, and the positives that the draw missed
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "best.safetensors"])

@@ -10,6 +10,7 @@ from recognition.errors import InputError
 from recognition.head import CombinedMarginLoss, PartialFC
 from recognition.runtime import Runtime
 from recognition.training.average import MovingAverage
+from recognition.training.optimizer import build_row_optimizer
 from recognition.training.step import TrainStep
 from tests.ranks import run_ranks
 from tests.training.linear_backbone import D, batch, config, linear_backbone
@@ -18,7 +19,9 @@ from tests.training.linear_backbone import D, batch, config, linear_backbone
 def make_step(runtime, backbone=None, **changes):
     cfg = config(**changes)
     margin = CombinedMarginLoss(16.0, 1.0, 0.3, 0.1)
-    head = PartialFC(margin, D, cfg.num_classes, cfg.sample_rate, runtime=runtime, seed=cfg.seed)
+    # Not "keep": its weights are rounded to bfloat16, in other blocks on another number of ranks.
+    options = {"seed": cfg.seed, "optimizer": build_row_optimizer(cfg), "mode": "recompute"}
+    head = PartialFC(margin, D, cfg.num_classes, cfg.sample_rate, runtime=runtime, **options)
     return TrainStep(backbone or linear_backbone(), head, cfg=cfg, runtime=runtime)
 
 
@@ -31,13 +34,18 @@ def weights_after(runtime, groups, **changes):
     return parameters, take_step.head.weight.detach().clone()
 
 
+def assert_same(found, expected):
+    """Equal but for rounding: small numbers carry that of the large ones that they are the difference of."""
+    assert (found - expected).abs().max() <= 2e-6 * expected.abs().max()
+
+
 def test_accumulation_is_the_mean_over_all_its_samples():
     whole = weights_after(Runtime(), [[batch(0, 12)], [batch(12, 24)], [batch(24, 36)]])
     parts = weights_after(
         Runtime(), [[batch(n, n + 4), batch(n + 4, n + 8), batch(n + 8, n + 12)] for n in (0, 12, 24)], gradient_acc=3
     )
     for a, b in zip(whole, parts):
-        torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-6)
+        assert_same(a, b)
     assert not torch.allclose(whole[0], torch.cat([p.flatten() for p in linear_backbone().parameters()]), atol=1e-3)
 
 
@@ -55,19 +63,20 @@ def test_ranks_give_the_weights_of_one_process(world, gradient_acc):
     backbone, centers = weights_after(Runtime(), [[batch(0, 12)], [batch(12, 24)], [batch(24, 36)]])
     results = run_ranks(split_over_ranks, world, gradient_acc)
     for parameters, _ in results:
-        torch.testing.assert_close(parameters, backbone, rtol=2e-5, atol=2e-6)
+        assert_same(parameters, backbone)
         torch.testing.assert_close(parameters, results[0][0], rtol=0, atol=0)
-    torch.testing.assert_close(torch.cat([shard for _, shard in results]), centers, rtol=2e-5, atol=2e-6)
+    assert_same(torch.cat([shard for _, shard in results]), centers)
 
 
 def overflow_on_one_rank(runtime):
     take_step = make_step(runtime, precision="fp16", fp16=True)
-    before = [p.detach().clone() for p in (*take_step.backbone.parameters(), take_step.head.weight)]
+    before = [p.detach().clone() for p in take_step.backbone.parameters()]
+    weight = take_step.backbone[1].weight
     if runtime.rank == runtime.world - 1:
-        hook = take_step.head.weight.register_hook(lambda grad: grad.index_fill(0, torch.tensor([0]), math.inf))
+        hook = weight.register_hook(lambda grad: grad.index_fill(0, torch.tensor([0]), math.inf))
     share = slice(runtime.rank * 4, runtime.rank * 4 + 4)
     take_step([batch(share.start, share.stop)], step=0, lr=0.2)
-    after = [p.detach() for p in (*take_step.backbone.parameters(), take_step.head.weight)]
+    after = [p.detach() for p in take_step.backbone.parameters()]
     unchanged = all(torch.equal(a, b) for a, b in zip(before, after))
     scale = take_step.scaler.get_scale()
     if runtime.rank == runtime.world - 1:
@@ -80,7 +89,7 @@ def overflow_on_one_rank(runtime):
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_fp16_overflow_in_one_shard_skips_the_step_on_every_rank(world):
+def test_fp16_overflow_on_one_rank_skips_the_step_on_every_rank(world):
     results = run_ranks(overflow_on_one_rank, world) if world > 1 else [overflow_on_one_rank(Runtime())]
     for unchanged, scale, moved, weights in results:
         assert unchanged
@@ -104,16 +113,14 @@ def test_weight_decay_spares_vectors_unless_asked(optimizer, decay_norms):
     for parameter in backbone.parameters():
         nn.init.constant_(parameter, 0.5)
     take_step = make_step(Runtime(), backbone, optimizer=optimizer, weight_decay=0.1, decay_norms=decay_norms)
-    for parameter in (*backbone.parameters(), take_step.head.weight):
+    for parameter in backbone.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    centers = take_step.head.weight.detach().clone()
     for group in take_step.optimizer.param_groups:
         group["lr"] = 1.0
     take_step.optimizer.step()
     for name, parameter in backbone.named_parameters():
         decayed = parameter.ndim > 1 or decay_norms
         torch.testing.assert_close(parameter.detach(), torch.full_like(parameter, 0.45 if decayed else 0.5), msg=name)
-    torch.testing.assert_close(take_step.head.weight.detach(), centers * 0.9)
 
 
 def test_moving_average_is_the_closed_form():

@@ -107,13 +107,13 @@ def test_labels_belong_to_their_pictures(tmp_path):
         assert torch.equal(step.batches[0].labels_B, step.ids % 20)
 
 
-def test_every_micro_step_has_a_sampling_key_of_its_own():
+def test_all_batches_of_a_step_share_its_sample_and_the_next_step_has_another():
     take_step = make_step(Runtime(), gradient_acc=3)
     keys = []
     take_step.head.register_forward_pre_hook(lambda _, args: keys.append(args[2]))
     for step in range(2):
         take_step([batch(0, 4), batch(4, 8), batch(8, 12)], step=step, lr=0.1)
-    assert keys == [0, 1, 2, 3, 4, 5]
+    assert keys == [0, 0, 0, 1, 1, 1]
 
 
 def test_the_seed_reaches_weights_centres_order_and_pictures(tmp_path):

@@ -1,0 +1,61 @@
+"""What went wrong in the head, noted on the device and read when it suits: nothing waits for a check of every batch."""
+
+from __future__ import annotations
+
+import torch
+
+from recognition.errors import InputError
+
+_BLOCK_CLASSES = 1 << 14
+
+
+class Health:
+    """The first bad batch of a run: a label out of range, an embedding or a loss that is not finite.
+
+    All ranks note the same, because they look at the gathered batch.
+    """
+
+    def __init__(self, num_classes: int, world: int, device: torch.device) -> None:
+        self.num_classes, self.world = num_classes, world
+        self._first = torch.zeros(5, dtype=torch.int64, device=device)
+
+    def note(self, labels_G: torch.Tensor, is_finite_G: torch.Tensor, loss_G: torch.Tensor) -> None:
+        """Keep what the message needs, if this batch is bad and none before it was."""
+        is_label_bad_G = (labels_G < 0) | (labels_G >= self.num_classes)
+        is_sample_bad_G = is_label_bad_G | ~is_finite_G
+        is_bad_G = is_sample_bad_G | ~torch.isfinite(loss_G)
+        # The cause before its effects: a bad sample has no loss, a bad centre takes the loss of all.
+        row = torch.where(is_sample_bad_G.any(), is_sample_bad_G, is_bad_G).to(torch.uint8).argmax()
+        kind = torch.where(is_label_bad_G[row], 1, torch.where(is_finite_G[row], 3, 2))
+        count = torch.where(is_sample_bad_G.any(), is_sample_bad_G, is_bad_G).sum()
+        found = torch.stack([kind, row, labels_G[row], count, labels_G.new_full((), len(labels_G))])
+        self._first = torch.where((self._first[0] == 0) & is_bad_G.any(), found, self._first)
+
+    def check(self, centers_KCD: torch.Tensor, first_class: int) -> None:
+        """InputError that names rank, sample and label, or the centre, of the first bad batch; waits for the device."""
+        kind, row, label, count, rows = self._first.tolist()
+        if kind == 0:
+            return
+        rank, sample = divmod(row, rows // self.world)
+        where = f"rank {rank}, sample {sample} of its batch, label {label}"
+        more = f" ({count} bad samples in this batch)"
+        if kind == 1:
+            raise InputError(
+                f"{where}: labels must lie in [0, {self.num_classes}); correct num_classes or the data{more}"
+            )
+        if kind == 2:
+            raise InputError(
+                f"{where}: the embedding is not finite; the backbone has diverged: lower lr, lengthen warmup_epoch, "
+                f"or use precision=bf16{more}"
+            )
+        for start in range(0, len(centers_KCD), _BLOCK_CLASSES):
+            is_finite_N = torch.isfinite(centers_KCD[start : start + _BLOCK_CLASSES]).flatten(1).all(1)
+            if not is_finite_N.all():
+                bad = first_class + start + int((~is_finite_N).nonzero()[0])
+                raise InputError(
+                    f"the centre of class {bad} is not finite: lower lr, or start from an earlier checkpoint"
+                )
+        raise InputError(
+            f"{where}: the loss is not finite, though the embeddings are, and so are the class centres of this rank; "
+            f"see the message of the rank whose centre is not"
+        )

@@ -1,0 +1,52 @@
+"""What class centres start from: normal numbers that depend on (seed, class) alone, so that any W starts alike."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from recognition.permutation import permutation_keys
+
+# arcface_torch's: the norm of a centre is normalised away, so that this sets the speed of its first steps.
+INITIAL_STD = 0.01
+_PURPOSE = 0xCE17E25
+_BLOCK_ELEMENTS = 1 << 16
+
+
+def initial_rows(rows_R: torch.Tensor, embedding_size: int, *, seed: int) -> torch.Tensor:
+    """Centres float32 (R, D) ~ N(0, 0.01^2) of the rows with the global int64 numbers `rows_R`, on their device.
+
+    Every pair of numbers is made from its own place in a counter, so that any row is made alone and whenever needed.
+    """
+    words = -(-embedding_size // 2)
+    key = int(permutation_keys(_PURPOSE, seed)[0].astype("int64"))
+    place_W = torch.arange(words, device=rows_R.device)
+    centers_RD = torch.empty(len(rows_R), embedding_size, device=rows_R.device)
+    block = max(1, _BLOCK_ELEMENTS // words)
+    for start in range(0, len(rows_R), block):
+        counter_RW = rows_R[start : start + block, None] * words + place_W
+        centers_RD[start : start + block] = _normals(_mix_(counter_RW, key))[:, :embedding_size]
+    return centers_RD.mul_(INITIAL_STD)
+
+
+def _mix_(counter: torch.Tensor, key: int) -> torch.Tensor:
+    """The counter-th word of splitmix64 (Steele, Lea and Flood 2014) from the state `key`, in place."""
+    word = counter.mul_(_signed(0x9E3779B97F4A7C15)).add_(key)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        # The mask makes torch's arithmetic shift of signed numbers a logical one.
+        word.bitwise_xor_((word >> shift).bitwise_and_((1 << (64 - shift)) - 1)).mul_(_signed(factor))
+    return word
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >= 1 << 63 else word
+
+
+def _normals(words_RW: torch.Tensor) -> torch.Tensor:
+    """Two standard normal numbers from each 64-bit word (Box and Muller 1958), float32 (R, 2 W)."""
+    # The half keeps the logarithm's argument above zero; rounding to one is as harmless as it is rare.
+    high = ((words_RW >> 32) & 0xFFFFFFFF).float().add_(0.5).mul_(2.0**-32)
+    angle = (words_RW & 0xFFFFFFFF).float().mul_(2 * math.pi * 2.0**-32)
+    radius = high.log_().mul_(-2).sqrt_()
+    return torch.cat([radius * angle.cos(), radius.mul_(angle.sin_())], dim=1)

@@ -1,0 +1,42 @@
+"""Products of the 2 x 2 maps of the steps that a row has missed, for any row, at a cost that does not follow the run.
+
+Steps are cut into chunks of L. A table holds, for every step a, the product of the maps after a up to the end of its
+chunk; a second one, for every chunk, the product of all maps after it. A step multiplies the rows of its own chunk and
+one entry per finished chunk; a look-up is one product of the two. All in float64: 32 bytes a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+CHUNK_STEPS = 512
+
+
+class MissedSteps:
+    """The maps of all steps so far; `count` of them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.count = 0
+        identity = torch.eye(2, dtype=torch.float64, device=device)
+        self._within = identity.expand(1, CHUNK_STEPS, 2, 2).clone()
+        self._after = identity[None].clone()
+
+    def append(self, transition: Sequence[Sequence[float]]) -> None:
+        """One more step, whose map is (w, m) <- transition (w, m)."""
+        chunk, place = divmod(self.count, CHUNK_STEPS)
+        map_22 = torch.tensor(transition, dtype=torch.float64).to(self._after.device, non_blocking=True)
+        self._within[chunk, : place + 1] = map_22 @ self._within[chunk, : place + 1]
+        self._after[:chunk] = map_22 @ self._after[:chunk]
+        self.count += 1
+        if self.count % CHUNK_STEPS == 0:
+            identity = torch.eye(2, dtype=torch.float64, device=self._after.device)
+            self._within = torch.cat([self._within, identity.expand(1, CHUNK_STEPS, 2, 2)])
+            self._after = torch.cat([self._after, identity[None]])
+
+    def products(self, last_R: torch.Tensor) -> torch.Tensor:
+        """Maps float64 (R, 2, 2) from the state after `last_R` steps to now; the identity for `count`."""
+        last_R = last_R.long()
+        chunk_R = last_R // CHUNK_STEPS
+        return self._after[chunk_R] @ self._within[chunk_R, last_R % CHUNK_STEPS]
