@@ -48,19 +48,58 @@ config.dropout = 0.0
 # Recompute activations in the backward pass: less memory, about a third more time.
 config.gradient_checkpointing = False
 
-# ---- Margin softmax -------------------------------------------------------------------------------------------------
+# ---- Loss -----------------------------------------------------------------------------------------------------------
 
-# (m1, m2, m3) of cos(m1 * theta + m2) - m3. ArcFace (1.0, 0.5, 0.0), CosFace (1.0, 0.0, 0.4).
-config.margin_list = (1.0, 0.5, 0.0)
+# "combined" (ArcFace, CosFace, SphereFace and all between, by margin_list), "subcenter_arcface", "adaface", "magface",
+# "curricularface" or "uniface"; recognition/head/losses has the formulas. Another loss's keys must stay as they are.
+config.loss = "combined"
 # s, the factor between cosine and logit.
 config.scale = 64.0
+# (m1, m2, m3) of cos(m1 * theta + m2) - m3. ArcFace (1.0, 0.5, 0.0), CosFace (1.0, 0.0, 0.4).
+# For combined and subcenter_arcface, as are the next two keys; the other losses have a margin of their own below.
+config.margin_list = (1.0, 0.5, 0.0)
 # "exact": the gradient of the formula above. "straight_through": the margin counts as a constant, as in arcface_torch.
 config.margin_gradient = "exact"
-# Share of the class centres that a step computes with (PartialFC), in (0, 1]; those of the batch are always in.
-config.sample_rate = 1.0
 # Cosine above which a wrong class counts as the same person under another label and is left out;
 # 0 = off, 0.4 for noisy sets.
 config.interclass_filtering_threshold = 0.0
+# subcenter_arcface: centres of each identity, the nearest counts; memory of the head grows with them.
+config.sub_centers = 3
+# adaface: the margin, in radians and as a cosine.
+config.adaface_m = 0.4
+# adaface: the quality of an image is this times its norm's distance from the mean in standard deviations, in [-1, 1].
+config.adaface_h = 0.333
+# adaface: weight of the newest batch in the running mean and deviation of the norms, in (0, 1].
+config.adaface_t_alpha = 0.01
+# magface: smallest and largest norm of an embedding that the margin tells apart.
+config.magface_norms = (10.0, 110.0)
+# magface: the margins at these two norms, in radians.
+config.magface_margins = (0.45, 0.8)
+# magface: weight of the regulariser that keeps norms large.
+config.magface_lambda_g = 35.0
+# curricularface: the margin, in radians.
+config.curricularface_m = 0.5
+# curricularface: weight of the newest batch in the running mean of the target cosines, in (0, 1].
+config.curricularface_t_alpha = 0.01
+# uniface: the margin, as a cosine.
+config.uniface_m = 0.4
+# uniface: weight of the sum over wrong classes against the right one's term.
+config.uniface_lambda = 1.0
+
+# ---- Class centres --------------------------------------------------------------------------------------------------
+
+# Share of the class centres that a step computes with (PartialFC), in (0, 1]; those of the batch are always in.
+config.sample_rate = 1.0
+# What happens to a centre in the steps that do not sample it. "exact": momentum and weight decay move it on, as if all
+# centres were stepped. "skip": nothing; AdamW is always so.
+config.lazy = "exact"
+# Where centres and their optimizer state live: "memory" (of the device), "host" (beside a GPU) or "mmap:PATH", files
+# in the folder PATH for more identities than memory holds.
+config.centers = "memory"
+# "keep" the weights of the classes between the two passes (faster), "recompute" them (less memory), or "auto".
+config.head_mode = "auto"
+# Number format of the factors in the head's products, sums are float32: "fp32", "tf32", "bf16"; "auto" = fp32 on a CPU.
+config.head_operands = "auto"
 
 # ---- Optimisation ---------------------------------------------------------------------------------------------------
 

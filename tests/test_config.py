@@ -23,6 +23,7 @@ from recognition.config import (
     without_effect,
 )
 from recognition.errors import InputError
+from recognition.head.losses import build_objective
 from tests.conftest import CONFIGS, ROOT
 
 GLINT = CONFIGS / "glint360k_r50.py"
@@ -105,6 +106,7 @@ def test_minus_one_means_no_warmup(tmp_path):
         ("margin_list=(1, 0.5, 0)", "margin_list", (1.0, 0.5, 0.0)),
         ("margin_list=[1.0,0.5,0.1]", "margin_list", (1.0, 0.5, 0.1)),
         ("margin_list=1,0.5,0.1", "margin_list", (1.0, 0.5, 0.1)),
+        ("centers=mmap:/data/centers", "centers", "mmap:/data/centers"),
         ("val_targets=['lfw', 'cfp_fp']", "val_targets", ("lfw", "cfp_fp")),
         ("val_targets=[lfw,cfp_fp]", "val_targets", ("lfw", "cfp_fp")),
         ("val_targets=lfw", "val_targets", ("lfw",)),
@@ -151,6 +153,7 @@ def test_wrong_types_in_a_file(tmp_path, line, wants):
         ("batch_size=4*128", "batch_size wants a whole number, not '4*128' (text)"),
         ("batch_size=", "batch_size wants a whole number, not '' (text)"),
         ("margin_list=(1,2)", "margin_list wants 3 numbers"),
+        ("magface_norms=10", "magface_norms wants 2 numbers, e.g. (1.0, 0.5)"),
         ("val_targets=3", "val_targets wants a list of text"),
     ],
 )
@@ -173,7 +176,6 @@ def test_overrides_are_data_not_code(tmp_path):
         ("num_epochs", "did you mean 'num_epoch'?"),
         ("learning_rate", "write lr"),
         ("leraning_rate", "write lr"),
-        ("loss", "margin_list="),
         ("decay_epoch", "schedule="),
     ],
 )
@@ -208,6 +210,27 @@ BROKEN = {
     "optimizer=sdg": "did you mean 'sgd'",
     "network=r5O": "did you mean 'r50'",
     "margin_gradient=straight": "did you mean 'straight_through'",
+    "loss=adafce": "did you mean 'adaface'",
+    "loss=arcface": "loss=combined margin_list=(1.0, 0.5, 0.0)",
+    "sub_centers=0": "at least 1",
+    "sub_centers=2": "only with subcenter_arcface; set sub_centers=3 or another loss",
+    "adaface_m=2": "[0, pi / 2]",
+    "adaface_m=0.5": "only with adaface",
+    "adaface_h=0": "above 0",
+    "adaface_t_alpha=0": "(0, 1]",
+    "magface_norms=(110, 10)": "0 < smallest < largest",
+    "magface_margins=(0.8, 0.4)": "smallest <= largest <= pi",
+    "magface_lambda_g=-1": "negative",
+    "magface_lambda_g=20": "only with magface",
+    "curricularface_m=4": "[0, pi]",
+    "curricularface_t_alpha=2": "(0, 1]",
+    "uniface_m=-1": "[0, 2]",
+    "uniface_lambda=0": "above 0",
+    "lazy=never": "exact, skip",
+    "centers=disk": "memory, host or mmap:PATH",
+    "centers=mmap:": "memory, host or mmap:PATH",
+    "head_mode=kept": "did you mean 'keep'",
+    "head_operands=fp16": "auto, fp32, tf32, bf16",
     "precision=fp8": "fp32, bf16, fp16",
     "embedding_size=0": "at least 1",
     "num_classes=1": "leave it out",
@@ -234,6 +257,34 @@ def test_rules_name_the_key_and_the_fix(override):
     assert text.startswith("command line: ")
     assert override.split("=")[0] in text
     assert BROKEN[override] in text
+
+
+@pytest.mark.parametrize("loss", ["adaface", "magface", "curricularface", "uniface"])
+def test_keys_of_another_loss_are_refused(tmp_path, loss):
+    path = config_file(tmp_path, f"config.loss = {loss!r}")
+    assert load_config(path).loss == loss
+    for override in ("margin_list=(1, 0, 0.4)", "margin_gradient=straight_through", "sub_centers=2"):
+        key = override.split("=")[0]
+        assert f"command line: {key}=" in complaint(path, override)
+        assert f"has no effect with loss='{loss}'" in complaint(path, override)
+    assert "interclass_filtering_threshold=0.4 has no effect" in complaint(path, "interclass_filtering_threshold=0.4")
+
+
+def test_every_loss_reads_its_own_keys():
+    own = {
+        "combined": ("margin_list=(1, 0, 0.3)", "margin_gradient=straight_through"),
+        "subcenter_arcface": ("sub_centers=2", "margin_list=(1, 0, 0.3)", "interclass_filtering_threshold=0.4"),
+        "adaface": ("adaface_m=0.5", "adaface_h=0.25", "adaface_t_alpha=1"),
+        "magface": ("magface_norms=(1, 51)", "magface_margins=0.4,0.9", "magface_lambda_g=20"),
+        "curricularface": ("curricularface_m=0.4", "curricularface_t_alpha=0.1"),
+        "uniface": ("uniface_m=0.3", "uniface_lambda=0.5"),
+    }
+    for loss, overrides in own.items():
+        base = (CONFIGS / "ms1mv3_r50.py", [f"loss={loss}"])
+        cfg, plain = load_config(base[0], [*base[1], *overrides]), load_config(*base)
+        assert all(getattr(cfg, o.split("=")[0]) != getattr(plain, o.split("=")[0]) for o in overrides)
+        # What the config says arrives in the objective.
+        assert repr(build_objective(cfg)) != repr(build_objective(plain))
 
 
 def test_a_broken_rule_names_the_file_that_broke_it(tmp_path):

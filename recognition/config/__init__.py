@@ -53,11 +53,28 @@ class TrainConfig:
     dropout: float
     gradient_checkpointing: bool
 
-    margin_list: tuple[float, float, float]
+    loss: str
     scale: float
+    margin_list: tuple[float, float, float]
     margin_gradient: str
-    sample_rate: float
     interclass_filtering_threshold: float
+    sub_centers: int
+    adaface_m: float
+    adaface_h: float
+    adaface_t_alpha: float
+    magface_norms: tuple[float, float]
+    magface_margins: tuple[float, float]
+    magface_lambda_g: float
+    curricularface_m: float
+    curricularface_t_alpha: float
+    uniface_m: float
+    uniface_lambda: float
+
+    sample_rate: float
+    lazy: str
+    centers: str
+    head_mode: str
+    head_operands: str
 
     batch_size: int
     gradient_acc: int
@@ -106,7 +123,7 @@ class TrainConfig:
     tiny: bool
 
     def __post_init__(self) -> None:
-        for key, problem in broken_rules(self):
+        for key, problem in broken_rules(self, base_values()):
             raise ConfigError(problem, key=key)
 
     def __repr__(self) -> str:

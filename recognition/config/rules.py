@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recognition.backbones import require_known
 from recognition.data.label_noise import parse_noise
 from recognition.errors import InputError
+from recognition.head.losses import LOSSES
 from recognition.head.margins import MARGIN_GRADIENTS
 
 if TYPE_CHECKING:
@@ -18,8 +20,28 @@ if TYPE_CHECKING:
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "optimizer": ("sgd", "adamw"),
     "schedule": ("polynomial", "cosine"),
+    "loss": tuple(LOSSES),
     "margin_gradient": MARGIN_GRADIENTS,
     "precision": (None, "fp32", "bf16", "fp16"),
+    "lazy": ("exact", "skip"),
+    "head_mode": ("auto", "keep", "recompute"),
+    "head_operands": ("auto", "fp32", "tf32", "bf16"),
+}
+
+# Losses that are known by names of their own and are one here.
+COMBINED = {
+    "softmax": "margin_list=(1.0, 0.0, 0.0)",
+    "arcface": "margin_list=(1.0, 0.5, 0.0)",
+    "cosface": "margin_list=(1.0, 0.0, 0.4)",
+    "sphereface": "margin_list=(1.35, 0.0, 0.0)",
+}
+
+# Keys that only these losses read; besides, those that begin with the name of a loss.
+READ_BY = {
+    "margin_list": ("combined", "subcenter_arcface"),
+    "margin_gradient": ("combined", "subcenter_arcface"),
+    "interclass_filtering_threshold": ("combined", "subcenter_arcface"),
+    "sub_centers": ("subcenter_arcface",),
 }
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -27,6 +49,7 @@ AT_LEAST_1: Rule = (lambda v: v >= 1, "must be at least 1")
 AT_LEAST_0: Rule = (lambda v: v >= 0, "must not be negative")
 ABOVE_0: Rule = (lambda v: v > 0, "must be above 0")
 BELOW_1: Rule = (lambda v: 0 <= v < 1, "must lie in [0, 1)")
+SHARE: Rule = (lambda v: 0 < v <= 1, "must lie in (0, 1]; 0.01 is usual")
 
 # Values of None are left out: where None is allowed it means "decided later".
 RANGES: dict[str, Rule] = {
@@ -41,6 +64,24 @@ RANGES: dict[str, Rule] = {
     "scale": ABOVE_0,
     "sample_rate": (lambda v: 0 < v <= 1, "must lie in (0, 1]; 1 computes with every class centre"),
     "interclass_filtering_threshold": (lambda v: 0 <= v <= 1, "must lie in [0, 1]; 0 turns the filter off"),
+    "sub_centers": (lambda v: v >= 1, "must be at least 1; 3 is usual"),
+    "adaface_m": (lambda v: 0 <= v <= math.pi / 2, "must lie in [0, pi / 2]; 0.4 is usual"),
+    "adaface_h": ABOVE_0,
+    "adaface_t_alpha": SHARE,
+    "magface_norms": (lambda v: 0 < v[0] < v[1], "needs 0 < smallest < largest; (10, 110) is usual"),
+    "magface_margins": (
+        lambda v: 0 <= v[0] <= v[1] <= math.pi,
+        "needs 0 <= smallest <= largest <= pi; (0.45, 0.8) is usual",
+    ),
+    "magface_lambda_g": AT_LEAST_0,
+    "curricularface_m": (lambda v: 0 <= v <= math.pi, "must lie in [0, pi]; 0.5 is usual"),
+    "curricularface_t_alpha": SHARE,
+    "uniface_m": (lambda v: 0 <= v <= 2, "must lie in [0, 2]; 0.4 is usual"),
+    "uniface_lambda": ABOVE_0,
+    "centers": (
+        lambda v: v in ("memory", "host") or v.removeprefix("mmap:") not in ("", v),
+        "is not known; use memory, host or mmap:PATH",
+    ),
     "batch_size": (lambda v: v >= 2, "must be at least 2: BatchNorm needs two images on each rank"),
     "gradient_acc": AT_LEAST_1,
     "lr": ABOVE_0,
@@ -60,8 +101,13 @@ RANGES: dict[str, Rule] = {
 }
 
 
-def broken_rules(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
-    """Every rule that `cfg` breaks, as the key at fault and a sentence that names the fix."""
+def broken_rules(cfg: TrainConfig, defaults: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every rule that `cfg` breaks, as the key at fault and a sentence that names the fix.
+
+    `defaults` are the values of configs/base.py: another value means that somebody set the key.
+    """
+    if cfg.loss in COMBINED:
+        yield "loss", f"loss={cfg.loss!r} is spelled loss=combined {COMBINED[cfg.loss]}"
     for key, choices in CHOICES.items():
         yield from _unknown_choice(key, getattr(cfg, key), choices)
     for key, check in (("network", require_known), ("label_noise", parse_noise)):
@@ -74,6 +120,7 @@ def broken_rules(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
         value = getattr(cfg, key)
         if value is not None and not holds(value):
             yield key, f"{key}={value} {sentence}"
+    yield from _keys_of_other_losses(cfg, defaults)
     yield from _contradictions(cfg)
     yield from _unusable(cfg)
 
@@ -83,6 +130,17 @@ def _unknown_choice(key: str, value: str | None, choices: Sequence[str | None]) 
         names = [choice for choice in choices if choice is not None]
         nearest = difflib.get_close_matches(value, names, n=1, cutoff=0.0)[0]
         yield key, f"{key}={value!r} is not known; did you mean {nearest!r}? Choices: {', '.join(map(str, choices))}"
+
+
+def _keys_of_other_losses(cfg: TrainConfig, defaults: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, default in defaults.items():
+        losses = READ_BY.get(key) or tuple(loss for loss in LOSSES if key.startswith(f"{loss}_"))
+        if losses and cfg.loss not in losses and getattr(cfg, key) != default:
+            yield (
+                key,
+                f"{key}={getattr(cfg, key)} has no effect with loss={cfg.loss!r}, only with {' or '.join(losses)}; "
+                f"set {key}={default} or another loss",
+            )
 
 
 def _contradictions(cfg: TrainConfig) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,6 @@ COMPUTED = ("total_batch_size", "warmup_step", "total_step")
 
 # What people write who come from elsewhere, and what says the same here.
 ELSEWHERE = {
-    "loss": "write margin_list=(1.0, 0.5, 0.0) for ArcFace, (1.0, 0.0, 0.4) for CosFace",
     "decay_epoch": "arcface_torch dropped steps in 2022; write schedule='polynomial' or 'cosine'",
     "lr_func": "arcface_torch dropped steps in 2022; write schedule='polynomial' or 'cosine'",
     "learning_rate": "write lr",
@@ -90,7 +89,7 @@ def type_name(wanted: Any) -> str:
         kinds = get_args(wanted)
         if kinds[-1] is Ellipsis:
             return "a list of text, e.g. ['lfw', 'agedb_30']"
-        return f"{len(kinds)} numbers, e.g. (1.0, 0.5, 0.0)"
+        return f"{len(kinds)} numbers, e.g. ({', '.join(('1.0', '0.5', '0.0')[: len(kinds)])})"
     return {bool: "True or False", int: "a whole number", float: "a number", str: "text", NoneType: "None"}[wanted]
 
 

@@ -17,7 +17,8 @@ from tests.conftest import CONFIGS
 
 # Typed off arcface_torch's own files, whose values these are; its base.py is the 42nd file.
 THEIRS = json.loads((Path(__file__).parent / "arcface_torch_values.json").read_text())
-OURS = {"faces_umd_mbf", "demo_orl"}
+LOSSES = {f"ms1mv3_r50_{loss}" for loss in ("adaface", "magface", "curricular", "subcenter", "uniface")}
+OURS = {"faces_umd_mbf", "demo_orl"} | LOSSES
 SHARED = ("__init__", "base", "datasets", "recipes")
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem not in SHARED)
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
@@ -155,6 +156,7 @@ def test_files_state_only_what_differs(name):
 KEPT = [
     *("optimizer", "lr", "momentum", "weight_decay", "decay_norms", "schedule", "margin_list", "scale"),
     *("margin_gradient", "sample_rate", "interclass_filtering_threshold", "embedding_size", "dropout"),
+    *("loss", "sub_centers", "magface_lambda_g", "lazy", "centers", "head_mode", "head_operands"),
     *("gradient_checkpointing", "ema_decay", "max_grad_norm", "seed", "flip"),
 ]
 

@@ -1,0 +1,18 @@
+"""IResNet-50 on MS1MV3 with AdaFace: a margin that follows the quality of the image.
+
+Paper      AdaFace: Quality Adaptive Margin for Face Recognition (arXiv:2204.00964)
+Command    torchrun --nproc_per_node=8 launch/train.py configs/ms1mv3_r50_adaface.py
+Expected   no published figure with this recipe, which is that of ms1mv3_r50.py
+Cost       no published rate
+"""
+
+from easydict import EasyDict as edict
+
+from configs.datasets import MS1MV3
+
+config = edict(MS1MV3)
+config.network = "r50"
+config.loss = "adaface"
+config.fp16 = True
+config.weight_decay = 5e-4
+config.num_epoch = 20

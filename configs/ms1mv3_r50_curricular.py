@@ -1,0 +1,18 @@
+"""IResNet-50 on MS1MV3 with CurricularFace: hard wrong classes weigh more as the network gets better.
+
+Paper      CurricularFace: Adaptive Curriculum Learning Loss for Deep Face Recognition (arXiv:2004.00288)
+Command    torchrun --nproc_per_node=8 launch/train.py configs/ms1mv3_r50_curricular.py
+Expected   no published figure with this recipe, which is that of ms1mv3_r50.py
+Cost       no published rate
+"""
+
+from easydict import EasyDict as edict
+
+from configs.datasets import MS1MV3
+
+config = edict(MS1MV3)
+config.network = "r50"
+config.loss = "curricularface"
+config.fp16 = True
+config.weight_decay = 5e-4
+config.num_epoch = 20
