@@ -1,0 +1,48 @@
+"""Drawing the classes of a step and finding the labels among them: a keyed permutation against a sort of the shard."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recognition.benchmarks.baseline import draw_classes
+from recognition.benchmarks.clock import Timing, interleaved
+from recognition.benchmarks.settings import Settings
+from recognition.head.sampling import Draw, tail_places
+from recognition.head.shards import num_sampled
+from recognition.runtime import Runtime
+
+SORTED, DRAWN = "sorted", "drawn"
+RATE = 0.1
+# Milliseconds each: more repeats cost nothing and find the undisturbed one.
+_REPEATS = 4
+
+
+def timed_sampling(runtime: Runtime, num_local: int, batch: int, settings: Settings) -> dict[str, Timing]:
+    """Timings of the baseline's way and of ours, `batch` labels in a shard of `num_local` classes."""
+    generator = torch.Generator().manual_seed(1)
+    labels_G = torch.randint(num_local, (batch,), generator=generator).to(runtime.device)
+
+    def sort(number: int) -> tuple[Tensor, Tensor]:
+        index_S = draw_classes(labels_G, num_local, RATE)
+        return index_S, torch.searchsorted(index_S, labels_G)
+
+    def draw(number: int) -> tuple[Tensor, Tensor]:
+        return drawn(labels_G, num_local, RATE, step=number)
+
+    return interleaved(
+        {SORTED: sort, DRAWN: draw},
+        repeats=_REPEATS * settings.repeats,
+        threads=settings.threads,
+        device=runtime.device,
+    )
+
+
+def drawn(labels_G: Tensor, num_local: int, rate: float, *, step: int) -> tuple[Tensor, Tensor]:
+    """Classes (S + G,) of a step as the head finds them, and the slot (G,) of each label among them."""
+    draw = Draw(num_local, num_sampled(num_local, rate), seed=0, step=step, rank=0, device=labels_G.device)
+    classes_S, slot_G = draw.on(labels_G.device), draw.slots(labels_G)
+    place_G, in_use_G = tail_places(torch.where(slot_G < 0, labels_G, -1))
+    tail_G = torch.where(in_use_G, labels_G, num_local)
+    slot_G = torch.where(slot_G < 0, len(classes_S) + place_G, slot_G)
+    return torch.cat([classes_S, tail_G]), slot_G
