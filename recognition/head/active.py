@@ -46,6 +46,8 @@ class ActiveRows:
             centers.num_local, self.num_drawn, seed=self.seed, step=step, rank=self.rank, device=centers.device
         )
         self.rows_SCPD = self._buffer(self.num_drawn + num_tail)
+        # Batches to come have their slots already, and 0 times what lies there must be 0.
+        self.rows_SCPD[self.num_drawn :].zero_()
         self._missed: list[torch.Tensor] = []
         self._tail_T = torch.full((num_tail,), centers.num_local, device=centers.device)
         self._used_T = torch.zeros(num_tail, dtype=torch.bool, device=centers.device)

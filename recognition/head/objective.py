@@ -18,6 +18,8 @@ from recognition.errors import InputError
 
 # A gradient divides by rows times the sum of exponentials: e^18 rows stay away from the subnormal numbers.
 _LOG_ROWS = 18.0
+# What a reciprocal may still be multiplied with.
+_ROOM = 2.0**16
 
 
 class Closed(NamedTuple):
@@ -55,6 +57,10 @@ class Objective(nn.Module):
         """Target cosines (any shape) with the margin taken off, unscaled; differentiable in both arguments."""
         return cos_G
 
+    def frozen(self) -> Objective:
+        """The objective as it is at this batch, for a second sweep that comes after later batches were observed."""
+        return self
+
     def others_(self, cos_GN: torch.Tensor, value_G: torch.Tensor) -> torch.Tensor | None:
         """Cosines of non-targets made into unscaled logits in place; returns d logit / d cos (G, N), None where all 1.
 
@@ -82,7 +88,9 @@ class Objective(nn.Module):
         others_G, z_G = sums_GQ[:, 0], value_G * self.s - offset
         # One class at all makes this log(0) = -inf: the loss is then 0.
         loss_G = F.softplus(others_G.log() - z_G, threshold=50)
-        return Closed(loss_G, 1 / (others_G + z_G.exp()), -others_G)
+        # Where both vanish so does the gradient, which must not come out as 0 times infinity.
+        smallest = torch.finfo(sums_GQ.dtype).tiny * _ROOM
+        return Closed(loss_G, (others_G + z_G.exp()).clamp_min(smallest).reciprocal(), -others_G)
 
     def parameter_term(
         self, sums_GQ: torch.Tensor, value_G: torch.Tensor, offset: float | torch.Tensor

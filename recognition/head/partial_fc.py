@@ -22,7 +22,7 @@ from recognition.head.health import Health
 from recognition.head.objective import Objective
 from recognition.head.rows import RowOptimizer, RowSGD
 from recognition.head.shards import class_range, local_labels, num_sampled
-from recognition.head.sweep import OPERANDS, Coefficients, Sample, sweep_backward, sweep_forward
+from recognition.head.sweep import OPERANDS, Coefficients, Part, Sample, sweep_backward, sweep_forward
 from recognition.head.targets import find_targets
 from recognition.runtime import Runtime
 
@@ -97,7 +97,7 @@ class PartialFC(nn.Module):
         num_drawn = num_sampled(self.num_local, self.sample_rate)
         self.active = ActiveRows(self.centers, num_drawn, seed=seed, rank=runtime.rank)
         self.health = Health(num_classes, runtime.world, runtime.device)
-        self._parts: list[tuple[Sample, Coefficients, list[torch.Tensor] | None]] = []
+        self._parts: list[Part] = []
 
     @property
     def weight(self) -> torch.Tensor:
@@ -140,15 +140,14 @@ class PartialFC(nn.Module):
         """One optimizer step at rate `lr` on the centres, by the mean gradient of the batches since the last one."""
         if not self._parts:
             raise RuntimeError("there is nothing to update: call forward() first")
-        count, touched, optimizer = len(self._parts), self.active.touches(), self.centers.optimizer
-        parts = [(sample, Coefficients(by.scale_G / count, by.target_G), kept) for sample, by, kept in self._parts]
-        self._parts = []
+        parts, self._parts = self._parts, []
+        touched, optimizer = self.active.touches(), self.centers.optimizer
 
         def update_(rows_RPD: torch.Tensor, grad_RD: torch.Tensor, place: slice) -> None:
             optimizer.update_(rows_RPD, grad_RD, lr, touched if isinstance(touched, int) else touched[place])
 
         rows_SCPD, decay = self.active.rows_SCPD, optimizer.gradient_decay
-        sweep_backward(parts, rows_SCPD, self.objective, self._offset(), update_, decay=decay, operands=self.operands)
+        sweep_backward(parts, rows_SCPD, update_, decay=decay, operands=self.operands)
         self.active.end(lr)
 
     def check(self) -> None:
@@ -162,7 +161,7 @@ class PartialFC(nn.Module):
         slot_G, active_T = self.active.place(local_labels(batch.labels_G, self.class_start, self.num_local))
         rows_SCPD = self.active.rows_SCPD
         targets, value_G = find_targets(batch.x_GD, batch.norm_G, slot_G, rows_SCPD, self.objective, self.runtime)
-        offset = self._offset()
+        offset = self.objective.offset(self.num_classes, self._sum_dtype)
         sample = Sample(batch.x_GD, slot_G, targets.row_G, value_G, active_T)
         keep = self._keeps(len(slot_G), rows_SCPD.shape[:2].numel())
         swept = sweep_forward(sample, rows_SCPD, self.objective, offset, operands=self.operands, keep=keep)
@@ -175,7 +174,7 @@ class PartialFC(nn.Module):
         scale_G = torch.where(is_good_G, closed.scale_G * self.objective.s, 0)
         target_G = torch.where(is_good_G, closed.target_G, 0)
         coefficients = Coefficients(scale_G / len(scale_G), target_G * targets.slope_G)
-        self._parts.append((sample, coefficients, swept.kept))
+        self._parts.append(Part(sample, self.objective.frozen(), offset, coefficients, swept.kept))
 
         mine = slice(self.runtime.rank * len(x_BD), (self.runtime.rank + 1) * len(x_BD))
         mean_B, is_good_B = scale_G[mine] / len(x_BD), is_good_G[mine]
@@ -189,9 +188,6 @@ class PartialFC(nn.Module):
             torch.where(is_good_B, mean_B * target_G[mine] * shares.by_norm_B, 0).to(self.dtype),
             (shares.sums_GQ, shares.value_G, offset),
         )
-
-    def _offset(self) -> float | torch.Tensor:
-        return self.objective.offset(self.num_classes, self._sum_dtype)
 
     def _keeps(self, num_samples: int, num_rows: int) -> bool:
         if self.mode != "auto":

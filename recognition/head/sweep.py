@@ -51,6 +51,16 @@ class Coefficients(NamedTuple):
     target_G: torch.Tensor
 
 
+class Part(NamedTuple):
+    """A batch between its two sweeps."""
+
+    sample: Sample
+    objective: Objective
+    offset: float | torch.Tensor
+    coefficients: Coefficients
+    kept: list[torch.Tensor] | None
+
+
 @torch.no_grad()
 def sweep_forward(
     sample: Sample,
@@ -83,36 +93,36 @@ def sweep_forward(
 
 @torch.no_grad()
 def sweep_backward(
-    parts: Sequence[tuple[Sample, Coefficients, list[torch.Tensor] | None]],
+    parts: Sequence[Part],
     rows_SCPD: torch.Tensor,
-    objective: Objective,
-    offset: float | torch.Tensor,
     update: Update,
     *,
     decay: float = 0.0,
     operands: str = "fp32",
 ) -> None:
-    """Hand every block of rows to `update` with its gradient, summed over the batches of `parts`.
+    """Hand every block of rows to `update` with its gradient, the mean over the batches of `parts`.
 
     `decay` * centre is added to the gradient (weight decay as part of the gradient). What was kept is used up.
     """
     with _precision(operands):
-        x_parts = [_operand(part.x_GD, operands) for part, _, _ in parts]
-        scaled_parts = [_operand(part.x_GD * by.scale_G[:, None], operands) for part, by, _ in parts]
-        for number, block in enumerate(_blocks(parts[0][0], rows_SCPD)):
+        x_parts = [_operand(part.sample.x_GD, operands) for part in parts]
+        scaled_parts = [
+            _operand(part.sample.x_GD * part.coefficients.scale_G[:, None] / len(parts), operands) for part in parts
+        ]
+        for number, block in enumerate(_blocks(parts[0].sample, rows_SCPD)):
             rows_RPD = rows_SCPD[block].flatten(0, 1)
             first = block.start * rows_SCPD.shape[1]
             centers_RD, inverse_R1 = rows_RPD[:, 0], _inverse_norms(rows_RPD)
             grad_RD = None
-            for (part, by, kept), x_GD, scaled_GD in zip(parts, x_parts, scaled_parts):
-                if kept is not None:
-                    weights_GR = kept[number]
+            for part, x_GD, scaled_GD in zip(parts, x_parts, scaled_parts):
+                if part.kept is not None:
+                    weights_GR = part.kept[number]
                 else:
-                    unit_RD = _operand(centers_RD * inverse_R1, operands, like=part.x_GD)
-                    weights_GR, _ = _weights(part, x_GD, unit_RD, block, rows_SCPD, objective, offset)
+                    unit_RD = _operand(centers_RD * inverse_R1, operands, like=part.sample.x_GD)
+                    weights_GR, _ = _weights(part.sample, x_GD, unit_RD, block, rows_SCPD, part.objective, part.offset)
                 if weights_GR.dtype != scaled_GD.dtype:
                     weights_GR = weights_GR.to(scaled_GD.dtype)
-                _put(weights_GR, part.row_G - first, by.target_G)
+                _put(weights_GR, part.sample.row_G - first, part.coefficients.target_G)
                 term_RD = _matmul(weights_GR.t(), scaled_GD)
                 grad_RD = term_RD if grad_RD is None else grad_RD.add_(term_RD)
             # Through u = w / |w|: what lies across the centre, over its length. Then the decay.

@@ -17,7 +17,8 @@ from recognition.data.loader import Batch, Loader, try_first
 from recognition.data.sources import Source, open_source
 from recognition.errors import InputError
 from recognition.export import require_exportable
-from recognition.head import CombinedMarginLoss, PartialFC
+from recognition.head import PartialFC
+from recognition.head.losses import build_objective
 from recognition.log import LOG, end_log, start_log
 from recognition.runtime import Runtime
 from recognition.training.evaluation import Evaluation, averaged_statistics, open_targets
@@ -102,17 +103,17 @@ def build_step(cfg: TrainConfig, runtime: Runtime) -> TrainStep:
     )
     if cfg.export_onnx:
         require_exportable(backbone, f"export_onnx=True, but {cfg.network} cannot be exported, set export_onnx=False")
-    margin = CombinedMarginLoss(
-        cfg.scale, *cfg.margin_list, cfg.interclass_filtering_threshold, margin_gradient=cfg.margin_gradient
-    )
     head = PartialFC(
-        margin,
+        build_objective(cfg),
         cfg.embedding_size,
         cfg.num_classes,
         cfg.sample_rate,
         runtime=runtime,
         seed=cfg.seed,
         optimizer=build_row_optimizer(cfg),
+        centers=cfg.centers,
+        mode=cfg.head_mode,
+        operands=cfg.head_operands,
     )
     take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime)
     torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not

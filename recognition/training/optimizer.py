@@ -43,4 +43,4 @@ def build_row_optimizer(cfg: TrainConfig) -> RowOptimizer:
     """The same optimizer for class centres; these are always decayed."""
     if cfg.optimizer == "adamw":
         return RowAdamW(weight_decay=cfg.weight_decay)
-    return RowSGD(momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+    return RowSGD(momentum=cfg.momentum, weight_decay=cfg.weight_decay, lazy=cfg.lazy)

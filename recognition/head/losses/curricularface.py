@@ -14,7 +14,7 @@ import torch
 
 from recognition.errors import InputError
 from recognition.head.losses.angular import add_angle, with_slope
-from recognition.head.objective import Closed, Objective
+from recognition.head.objective import Objective
 
 # As in objective.sum_range: a gradient divides by rows times the sum.
 _LOG_ROWS = 18.0
@@ -49,6 +49,12 @@ class CurricularFace(Objective):
         value_G, slope_G, _ = add_angle(cos_G, torch.full_like(cos_G, self.m))
         return with_slope(value_G, slope_G, by=cos_G)
 
+    def frozen(self) -> CurricularFace:
+        """A copy whose `t` stays."""
+        copy = CurricularFace(self.s, self.m, self.t_alpha)
+        copy.t = self.t.clone()
+        return copy
+
     def others_(self, cos_GN: torch.Tensor, value_G: torch.Tensor) -> torch.Tensor | None:
         """Raise the hard ones among the cosines of non-targets in place; returns d logit / d cos, 1 or t + 2 c."""
         is_hard_GN = cos_GN > value_G[:, None]
@@ -65,11 +71,6 @@ class CurricularFace(Objective):
         """
         room = math.log(torch.finfo(dtype).max) - _LOG_ROWS - math.log(num_classes)
         return (self.s * (1 + self.t.abs().to(dtype)) - room).clamp_min(0)
-
-    def close(self, sums_GQ: torch.Tensor, value_G: torch.Tensor, offset: float | torch.Tensor) -> Closed:
-        """As in the softmax; where sum and target both vanished, the gradient is 0 and not infinity times 0."""
-        closed = super().close(sums_GQ, value_G, offset)
-        return closed._replace(scale_G=closed.scale_G.clamp_max(torch.finfo(sums_GQ.dtype).max / 2**16))
 
     def extra_repr(self) -> str:
         """The numbers that tell one CurricularFace from another."""
