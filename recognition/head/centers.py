@@ -59,6 +59,8 @@ class Centers:
             for start in range(0, num_local, _BLOCK_CLASSES):
                 classes = torch.arange(start, min(start + _BLOCK_CLASSES, num_local), device=home)
                 self.table_KCPD[classes, :, 0] = self._initial(classes)
+        # Whether every row has been given its initial centre.
+        self._is_whole = self.file is None
         self.steps = 0
         self.missed = MissedSteps(self.home)
         # The step after which a row was last touched (or, for AdamW, how often it was); 4 bytes for its 4 KB and more.
@@ -78,7 +80,10 @@ class Centers:
         """All rows (K, c, P, D), in place: for steps that touch every class."""
         if self.home != self.device:
             raise InputError("centers='host' keeps the centres beside the GPU; that needs sample_rate below 1")
-        self.materialise()
+        if not self._is_whole:
+            self.flush()
+        # Rows that every step touches never miss one.
+        self._clock_K = None
         return self.table_KCPD[: self.num_local]
 
     def bring_in(self, classes_S: torch.Tensor, out_SCPD: torch.Tensor) -> None:
@@ -123,20 +128,17 @@ class Centers:
             self.missed.append(self.optimizer.transition(lr))
 
     def flush(self) -> None:
-        """Make every row up to date: what a checkpoint or an evaluation of the centres reads."""
-        if self._clock_K is None:
+        """Make every row, and make it up to date: what a checkpoint or an evaluation of the centres reads."""
+        if self._clock_K is None and self._is_whole:
             return
+        clock_K = self._clock()
         for start in range(0, self.num_local, _BLOCK_CLASSES):
             classes = torch.arange(start, min(start + _BLOCK_CLASSES, self.num_local), device=self.home)
             self._make_current(classes, self.table_KCPD[start : start + len(classes)])
             if self.optimizer.catches_up:
-                self._clock_K[classes] = self.steps
-
-    def materialise(self) -> None:
-        """Give rows of a file that no step has touched their initial values."""
-        if self.file is not None:
-            self._clock()
-            self.flush()
+                clock_K[classes] = self.steps
+        clock_K.clamp_min_(0)
+        self._is_whole = True
 
     def _initial(self, classes: torch.Tensor) -> torch.Tensor:
         """Initial centres (N, c, D) of local classes."""
@@ -148,7 +150,7 @@ class Centers:
     def _make_current(self, classes: torch.Tensor, rows_NCPD: torch.Tensor) -> None:
         """Give rows as the table has them, of these classes, what the steps since they were touched did to them."""
         clock_N = self._clock()[classes]
-        if self.file is not None:
+        if not self._is_whole:
             fresh = torch.nonzero(clock_N == _UNTOUCHED).squeeze(1)
             rows_NCPD[fresh, :, 0] = self._initial(classes[fresh])
             rows_NCPD[fresh, :, 1:] = 0
@@ -161,7 +163,7 @@ class Centers:
 
     def _clock(self) -> torch.Tensor:
         if self._clock_K is None:
-            start = 0 if self.file is None else _UNTOUCHED
+            start = 0 if self._is_whole else _UNTOUCHED
             self._clock_K = torch.full((self.num_local + 1,), start, dtype=torch.int32, device=self.home)
             self._clock_K[self.num_local] = 0
         return self._clock_K

@@ -26,9 +26,11 @@ class Health:
         is_bad_G = is_sample_bad_G | ~torch.isfinite(loss_G)
         # The cause before its effects: a bad sample has no loss, a bad centre takes the loss of all.
         row = torch.where(is_sample_bad_G.any(), is_sample_bad_G, is_bad_G).to(torch.uint8).argmax()
-        kind = torch.where(is_label_bad_G[row], 1, torch.where(is_finite_G[row], 3, 2))
         count = torch.where(is_sample_bad_G.any(), is_sample_bad_G, is_bad_G).sum()
-        found = torch.stack([kind, row, labels_G[row], count, labels_G.new_full((), len(labels_G))])
+        # Not [row]: to index by a tensor of one number, torch reads the number.
+        kind = torch.where(is_label_bad_G, 1, torch.where(is_finite_G, 3, 2)).gather(0, row[None])[0]
+        label = labels_G.gather(0, row[None])[0]
+        found = torch.stack([kind, row, label, count, labels_G.new_full((), len(labels_G))])
         self._first = torch.where((self._first[0] == 0) & is_bad_G.any(), found, self._first)
 
     def check(self, centers_KCD: torch.Tensor, first_class: int) -> None:

@@ -108,7 +108,6 @@ class PartialFC(nn.Module):
     def flush(self) -> None:
         """Bring every row of the table up to date with all steps so far, as a checkpoint needs it."""
         self.active.wait()
-        self.centers.materialise()
         self.centers.flush()
 
     def prepare(self, step: int, *, batch_size: int, batches: int = 1) -> None:

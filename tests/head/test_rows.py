@@ -139,7 +139,6 @@ def test_a_file_holds_what_memory_holds_and_starts_empty(tmp_path, optimizer):
     assert (file.table_KCPD == 0).all()
     for table in (memory, file):
         run_rows(table, 40)
-        table.materialise()
         table.flush()
     assert torch.equal(memory.table_KCPD[:K], file.table_KCPD[:K])
     found = torch.from_file(str(tmp_path / "set.0-of-1.centers"), size=file.table_KCPD.numel(), dtype=torch.float64)
@@ -151,7 +150,6 @@ def test_letting_go_of_pages_loses_nothing(tmp_path, monkeypatch):
     memory, file = centers(RowSGD()), centers(RowSGD(), place=f"mmap:{tmp_path / 'set'}")
     for table in (memory, file):
         run_rows(table, 20)
-        table.materialise()
         table.flush()
     assert torch.equal(memory.table_KCPD[:K], file.table_KCPD[:K])
 
