@@ -1,0 +1,206 @@
+"""Memory of one rank by part, at the moment of a step that needs most of it.
+
+A step has four such moments: the backbone's forward pass, the head's sweep at its end, the backward pass, during which
+the head holds what its update will need, and that update. G global batch, D embedding, S active classes of the shard,
+c centres of each, R = N * c rows of a block of N classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from recognition.head.sweep import BLOCK_CLASSES
+from recognition.planning.backbone_trace import BackboneTrace, trace_backbone
+from recognition.planning.machines import Machine
+from recognition.planning.setting import Setting
+
+# What head_mode="auto" keeps at most between the two sweeps; the limits of PartialFC.
+KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}
+# Pages of a mapped table that a process holds at most, as a share of what a step touches.
+RESIDENT_PAGES_BYTES = 256 << 20
+
+
+class Far(NamedTuple):
+    """Bytes of one rank outside its device: in the memory of the host, and in a file."""
+
+    host_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the device by part at the worst `moment`, and elsewhere."""
+
+    parts: dict[str, int]
+    moment: str
+    far: Far
+
+    @property
+    def tensor_bytes(self) -> int:
+        """All tensors: everything but what the process takes before it holds one."""
+        return self.total_bytes - self.parts.get("CUDA context or process", 0)
+
+    @property
+    def total_bytes(self) -> int:
+        """All parts together."""
+        return sum(self.parts.values())
+
+
+def backbone_of(setting: Setting, *, gpu: bool) -> BackboneTrace:
+    """The trace of the setting's backbone at its batch."""
+    return trace_backbone(
+        setting.network,
+        batch=setting.batch,
+        precision=setting.precision,
+        embedding_size=setting.embedding_size,
+        image_size=setting.image_size,
+        dropout=setting.dropout,
+        gradient_checkpointing=setting.gradient_checkpointing,
+        buckets=setting.ranks > 1,
+        gpu=gpu,
+    )
+
+
+def memory_of(setting: Setting, trace: BackboneTrace, machine: Machine) -> Memory:
+    """Memory of a rank that trains with the streamed head."""
+    always = backbone_state(setting, trace) | _table(setting, machine)
+    always["CUDA context or process"] = machine.context_bytes
+    held = _held_by_head(setting, machine)
+    gradients = {} if setting.ranks > 1 else {"gradients": trace.gradients_bytes}
+    # Rows of a far table are fetched while the backbone runs, and those of the step before are still on their way back.
+    rows = {"rows of the step": rows_bytes(setting), "rows on their way back": _rows_on_their_way(setting, machine)}
+    images = {"input batch": trace.input_bytes}
+    moments = {
+        "forward pass": images | _activations(trace, trace.forward_peak_bytes) | rows,
+        "sweep of the head": images
+        | _activations(trace, trace.input_bytes + trace.activations_bytes)
+        | held
+        | {"blocks of the sweep": forward_block_bytes(setting, machine)},
+        "backward pass": images | _activations(trace, trace.backward_peak_bytes) | held,
+        "update of the centres": gradients | held | {"blocks of the sweep": backward_block_bytes(setting, machine)},
+    }
+    moment, parts = max(moments.items(), key=lambda item: sum(item[1].values()))
+    return Memory({name: size for name, size in (always | parts).items() if size}, moment, _far(setting))
+
+
+def backbone_state(setting: Setting, trace: BackboneTrace) -> dict[str, int]:
+    """What the backbone holds from step to step."""
+    slots = 2 if setting.optimizer == "adamw" else int(setting.momentum > 0)
+    return {
+        "backbone weights": trace.weights_bytes,
+        "moving average": trace.weights_bytes if setting.moving_average else 0,
+        "optimizer state": slots * trace.gradients_bytes,
+        # Gradients are views of the buckets.
+        "DDP buckets (gradients)": trace.gradients_bytes if setting.ranks > 1 else 0,
+    }
+
+
+def kept_bytes(setting: Setting) -> int:
+    """Bytes of the weights of a step in bfloat16, (G, S * c)."""
+    return 2 * setting.global_batch * setting.active * setting.subcenters
+
+
+def keeps(setting: Setting, machine: Machine) -> bool:
+    """Whether the sweep keeps them; "auto" does up to a limit."""
+    if setting.mode == "auto":
+        return kept_bytes(setting) <= KEPT_BYTES["cuda" if machine.is_gpu else "cpu"]
+    return setting.mode == "keep"
+
+
+def forward_block_bytes(setting: Setting, machine: Machine) -> int:
+    """Most bytes that a block of the forward sweep needs beside what is held, numerators and columns included."""
+    G, D = setting.global_batch, setting.embedding_size
+    rows, narrow = _block_rows(setting), operands_of(setting, machine) == "bf16"
+    unit, weights = rows * D * 4, G * rows * 4
+    if narrow:
+        # Unit rows and weights stay in bfloat16; the CPU's product is in it, too, before it is widened.
+        block = max(unit + unit // 2 * 2 + weights // 2, unit // 2 + 2 * weights)
+    else:
+        block = max(2 * unit + weights, unit + 2 * weights)
+    return block + _subcenter_bytes(setting, weights) + _column_bytes(setting) + (G * D * 2 if narrow else 0)
+
+
+def backward_block_bytes(setting: Setting, machine: Machine) -> int:
+    """Most bytes that a block of the second sweep and its update need."""
+    G, D = setting.global_batch, setting.embedding_size
+    rows, narrow = _block_rows(setting), operands_of(setting, machine) == "bf16"
+    unit, weights = rows * D * 4, G * rows * 4
+    scaled = G * D * (4 + (4 if narrow else 0))
+    if keeps(setting, machine):
+        block = 3 * unit if narrow else max(2 * unit + weights, unit + 2 * weights)
+        return block + scaled
+    narrower = 2 if narrow else 1
+    block = max((1 + 2 / narrower) * unit + weights, (1 + 1 / narrower) * unit + 2 * weights)
+    return round(block) + scaled + _subcenter_bytes(setting, weights)
+
+
+def operands_of(setting: Setting, machine: Machine) -> str:
+    """What the head's products take, "auto" resolved as PartialFC does."""
+    if setting.operands == "auto":
+        return "tf32" if machine.is_gpu else "fp32"
+    return setting.operands
+
+
+def rows_bytes(setting: Setting) -> int:
+    """The working copy of the rows of a step, none at rate 1."""
+    return 0 if setting.sample_rate == 1 else setting.active * setting.row_bytes
+
+
+def _activations(trace: BackboneTrace, total: int) -> dict[str, int]:
+    """`total` bytes of a moment in the backbone, cut into what is held for backward and what passes."""
+    held = min(trace.activations_bytes, total - trace.input_bytes)
+    return {"activations": held, "passing tensors of the backbone": total - trace.input_bytes - held}
+
+
+def _table(setting: Setting, machine: Machine) -> dict[str, int]:
+    """What the centres take on the device from step to step."""
+    table = (setting.shard + 1) * setting.row_bytes
+    clock = 0 if setting.sample_rate == 1 else (setting.shard + 1) * 4
+    if setting.centers == "memory":
+        return {"centres and their optimizer state": table, "step of each class's last touch": clock}
+    if machine.is_gpu:
+        return {}
+    if setting.centers == "host":
+        return {"centres and their optimizer state": table, "step of each class's last touch": clock}
+    return {"resident pages of the table": min(table, RESIDENT_PAGES_BYTES), "step of each class's last touch": clock}
+
+
+def _far(setting: Setting) -> Far:
+    table = (setting.shard + 1) * setting.row_bytes
+    clock = (setting.shard + 1) * 4
+    if setting.centers == "memory":
+        return Far(0, 0)
+    return Far(table + clock, 0) if setting.centers == "host" else Far(clock, table)
+
+
+def _held_by_head(setting: Setting, machine: Machine) -> dict[str, int]:
+    """What lives from the sweep to the update."""
+    G, D = setting.global_batch, setting.embedding_size
+    return {
+        "rows of the step": rows_bytes(setting),
+        "gathered embeddings": G * (D + 4) * 4,
+        "weights kept for the second sweep": kept_bytes(setting) if keeps(setting, machine) else 0,
+    }
+
+
+def _rows_on_their_way(setting: Setting, machine: Machine) -> int:
+    is_far = setting.centers == "mmap" or (setting.centers == "host" and machine.is_gpu)
+    return rows_bytes(setting) if is_far else 0
+
+
+def _column_bytes(setting: Setting) -> int:
+    """The numerator (G, D), and the columns [N | slope * w_y | sums, value, cosine, slope by norm] that are summed."""
+    G, D = setting.global_batch, setting.embedding_size
+    return G * (D + 2 * D + 4) * 4
+
+
+def _block_rows(setting: Setting) -> int:
+    c = setting.subcenters
+    return min(setting.active, max(1, BLOCK_CLASSES // c)) * c
+
+
+def _subcenter_bytes(setting: Setting, weights: int) -> int:
+    """The nearest of several centres: its cosine, its number (int64), and the weights spread to where they belong."""
+    c = setting.subcenters
+    return 0 if c == 1 else weights + 3 * weights // c
