@@ -17,7 +17,7 @@ from torch import nn
 from recognition.errors import InputError
 
 # A gradient divides by rows times the sum of exponentials: e^18 rows stay away from the subnormal numbers.
-_LOG_ROWS = 18.0
+LOG_ROWS = 18.0
 # What a reciprocal may still be multiplied with.
 _ROOM = 2.0**16
 
@@ -111,7 +111,7 @@ def sum_range(scale: float, num_classes: int, dtype: torch.dtype) -> tuple[torch
     """
     for candidate in (dtype, torch.float64):
         info = torch.finfo(candidate)
-        offset = max(0.0, scale + math.log(num_classes) - (math.log(info.max) - _LOG_ROWS))
+        offset = max(0.0, scale + math.log(num_classes) - (math.log(info.max) - LOG_ROWS))
         if -scale - offset > math.log(info.tiny):
             return candidate, offset
     raise InputError(f"scale={scale} is too large: e^scale leaves the range of float64; 64 is usual")

@@ -14,10 +14,7 @@ import torch
 
 from recognition.errors import InputError
 from recognition.head.losses.angular import add_angle, with_slope
-from recognition.head.objective import Objective
-
-# As in objective.sum_range: a gradient divides by rows times the sum.
-_LOG_ROWS = 18.0
+from recognition.head.objective import LOG_ROWS, Objective
 
 
 class CurricularFace(Objective):
@@ -69,7 +66,7 @@ class CurricularFace(Objective):
         float32 has no room below for all of the wider range. With a million classes and s = 64 a sum vanishes when
         every one of them lies below a cosine of -0.55 at t = 0.7, of -0.25 at t = 1; such a sample has no loss.
         """
-        room = math.log(torch.finfo(dtype).max) - _LOG_ROWS - math.log(num_classes)
+        room = math.log(torch.finfo(dtype).max) - LOG_ROWS - math.log(num_classes)
         return (self.s * (1 + self.t.abs().to(dtype)) - room).clamp_min(0)
 
     def extra_repr(self) -> str:
