@@ -54,6 +54,13 @@ def test_flips_are_even_over_the_other_classes_and_over_the_images():
     assert abs(chi_square(where) - 9) < 4 * np.sqrt(2 * 9)
 
 
+def test_another_seed_flips_other_images_to_other_people():
+    (old, first), (_, second) = flip_all(10_000, 100, 0.5), flip_all(10_000, 100, 0.5, seed=1)
+    both = (first != old) & (second != old)
+    assert abs(both.sum() - 2500) < 4 * 50, "as often as independent coins agree"
+    assert abs((first == second)[both].sum() - both.sum() / 99) < 4 * np.sqrt(both.sum() / 99)
+
+
 def test_two_classes_flip_into_each_other():
     old, new = flip_all(100, 2, 1.0)
     assert np.array_equal(new, 1 - old)
