@@ -8,6 +8,7 @@ import pytest
 
 from launch import records
 from recognition.command import run_command
+from recognition.config import ConfigError, load_config
 from recognition.data.inspection import verify
 from recognition.data.label_noise import LabelNoise, NoisySource, flipped, parse_noise, split, write_noisy
 from recognition.data.loader import Loader
@@ -16,6 +17,7 @@ from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.sources import SyntheticSource, open_source
 from recognition.errors import InputError
 from recognition.runtime import Runtime
+from tests.conftest import CONFIGS
 from tests.pictures import jpeg, write_people
 
 
@@ -146,6 +148,14 @@ def test_a_noisy_source_changes_labels_only():
     assert type(noisy.read(0).label) is int
     assert np.array_equal(noisy.read(7).payload, clean.read(7).payload)
     assert noisy.describe(7) == clean.describe(7)
+
+
+def test_the_config_key():
+    given = ["rec=synthetic", "num_classes=10", "num_image=100"]
+    assert load_config(CONFIGS / "base.py", given).label_noise is None
+    assert load_config(CONFIGS / "base.py", [*given, "label_noise=conflict:0.3:3"]).label_noise == "conflict:0.3:3"
+    with pytest.raises(ConfigError, match="command line: label noise 'flip:2' is not known"):
+        load_config(CONFIGS / "base.py", [*given, "label_noise=flip:2"])
 
 
 @pytest.fixture(scope="module")
