@@ -24,6 +24,7 @@ def main() -> None:
             "--repeats", type=positive, default=3, help="of each side, in turn; least counts (default: 3)"
         )
         command.add_argument("--threads", type=positive, default=1, help="CPU threads of a rank (default: 1)")
+        command.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where (default: cpu)")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
         return command
 
@@ -76,9 +77,9 @@ def main() -> None:
 
     options = vars(parser.parse_args())
     command, run, file = options.pop("command"), options.pop("run"), options.pop("json")
-    settings = Settings(options.pop("repeats"), options.pop("threads"))
+    settings = Settings(options.pop("repeats"), options.pop("threads"), options.pop("device"))
     rows = run(settings, **options)
-    show(command, rows, machine() | {"threads": settings.threads, "repeats": settings.repeats}, file)
+    show(command, rows, machine(settings.device) | {"threads": settings.threads, "repeats": settings.repeats}, file)
     if not all(row.get("passed", True) for row in rows):
         raise SystemExit(1)
 

@@ -44,7 +44,7 @@ def bench_mapped(
         rate = min(1.0, (sampled + 0.5) / num_classes)
         require_disk(folder, HeadCase(num_classes, rate, batch, embedding_size))
         with tempfile.TemporaryDirectory(dir=folder, prefix="centers-") as scratch:
-            case = HeadCase(num_classes, rate, batch, embedding_size, centers=f"mmap:{scratch}/table")
+            case = HeadCase(num_classes, rate, batch, embedding_size, centers=f"sparse:{scratch}/table")
             first, later, resident = settings.apart(timed_mapped, case, settings)[0]
             on_disk = sum(file.stat().st_blocks * 512 for file in Path(scratch).rglob("*"))
         row = {"identities": num_classes, "sampled": int(num_classes * rate), "state GB": case.state_bytes / 1e9}
