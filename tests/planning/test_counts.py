@@ -10,7 +10,7 @@ from recognition.planning.setting import Setting
 from recognition.planning.speed import speed_of
 
 # Million parameters, GMACs, million elements that innermost modules put out; per image of 112 x 112.
-NETWORKS = {"r18": (24.026, 2.6100, 11.89), "r50": (43.591, 6.3093, 18.06), "mbf": (2.060, 0.4375, 11.27)}
+NETWORKS = {"r50": (43.591, 6.3093, 18.06), "mbf": (2.060, 0.4375, 11.27)}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -75,6 +75,12 @@ def test_table_of_centres():
     adamw = plan(Setting(**keys, optimizer="adamw", subcenters=3), machine, link="nvlink").memory.parts
     assert adamw["centres and their optimizer state"] == (501 + 1) * 3 * 3 * 512 * 4
     assert "rows of the step" not in adamw
+
+
+@pytest.mark.parametrize(("keys", "slots"), [({}, 1), ({"momentum": 0.0}, 0), ({"optimizer": "adamw"}, 2)])
+def test_optimizer_state(keys, slots):
+    planned = plan(Setting(identities=1001, network="r_tiny", batch=4, **keys), find_machine("h200"), link="nvlink")
+    assert planned.memory.parts.get("optimizer state", 0) == slots * planned.trace.gradients_bytes
 
 
 def test_automatic_mode_is_that_of_the_head():
