@@ -10,29 +10,33 @@ import math
 
 import numpy as np
 
-# Four rounds already look random to any test of pairs. Below about 6 elements no number of rounds is quite uniform.
-ROUNDS = 6
+# Four rounds look random to any test of pairs (Luby and Rackoff 1988) unless the set is small. Below about 6 elements no
+# number of rounds is quite uniform.
+ROUNDS, ROUNDS_IF_SMALL, SMALL = 4, 6, 1 << 16
 MAX_SIZE = 2**62
 _U64 = (1 << 64) - 1
+_MIX = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
+# Positions at a time, so that all that is in flight stays in the second-level cache.
+_BLOCK = 1 << 14
 
 
 def permutation_keys(*words: int) -> np.ndarray:
-    """Round keys, uint64 (ROUNDS,), for a tuple of integers such as (seed, epoch) or (seed, step, rank)."""
+    """Round keys, uint64 (ROUNDS_IF_SMALL,), for a tuple of integers such as (seed, epoch) or (seed, step, rank)."""
     state = np.zeros(1, np.uint64)
     for word in words:
         # The position in the tuple counts: absorbing one word at a time keeps (1, 2) apart from (2, 1).
-        state = _mix(state + np.uint64(0x9E3779B97F4A7C15)) ^ np.uint64(int(word) & _U64)
-    return _mix(_mix(state) + np.arange(1, ROUNDS + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))
+        state = _mixed(state + np.uint64(0x9E3779B97F4A7C15)) ^ np.uint64(int(word) & _U64)
+    return _mixed(_mixed(state) + np.arange(1, ROUNDS_IF_SMALL + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))
 
 
 def permute(indices: np.ndarray, size: int, keys: np.ndarray) -> np.ndarray:
     """Image, int64, of each index in [0, size) under the permutation of `keys`; same shape, ValueError out of range."""
-    return _walk(indices, size, keys, _encrypt)
+    return _walk(indices, size, keys, _encrypt_)
 
 
 def unpermute(indices: np.ndarray, size: int, keys: np.ndarray) -> np.ndarray:
     """The inverse of `permute`: `unpermute(permute(i, n, k), n, k) == i`."""
-    return _walk(indices, size, keys, _decrypt)
+    return _walk(indices, size, keys, _decrypt_)
 
 
 def _walk(indices: np.ndarray, size: int, keys: np.ndarray, cipher) -> np.ndarray:  # noqa: ANN001
@@ -43,48 +47,76 @@ def _walk(indices: np.ndarray, size: int, keys: np.ndarray, cipher) -> np.ndarra
         raise ValueError(f"indices must lie in [0, {size}); they reach from {indices.min()} to {indices.max()}")
     a = math.isqrt(size - 1) + 1
     b = -(-size // a)
-    values = cipher(indices.ravel().astype(np.uint64), a, b, keys)
-    # Cycle walking: a value outside is sent round again; it comes back inside, because the start was inside.
-    outside = np.flatnonzero(values >= np.uint64(size))
-    while outside.size:
-        values[outside] = cipher(values[outside], a, b, keys)
-        outside = outside[values[outside] >= np.uint64(size)]
-    return values.astype(np.int64).reshape(indices.shape)
+    if size > SMALL:
+        keys = keys[:ROUNDS]
+    values = indices.ravel().astype(np.uint64)
+    for start in range(0, values.size, _BLOCK):
+        block = values[start : start + _BLOCK]
+        cipher(block, a, b, keys)
+        # Cycle walking: a value outside is sent round again; it comes back inside, because the start was inside.
+        outside = np.flatnonzero(block >= np.uint64(size))
+        while outside.size:
+            again = block[outside]
+            cipher(again, a, b, keys)
+            block[outside] = again
+            outside = outside[again >= np.uint64(size)]
+    return values.view(np.int64).reshape(indices.shape)
 
 
-def _encrypt(values: np.ndarray, a: int, b: int, keys: np.ndarray) -> np.ndarray:
-    left, right = values // np.uint64(b), values % np.uint64(b)
+def _encrypt_(values: np.ndarray, a: int, b: int, keys: np.ndarray) -> None:
+    left, right, word, spare = _halves(values, b)
     for turn, key in enumerate(keys):
-        if turn % 2 == 0:
-            left = _add(left, _round(right, key, a), a)
-        else:
-            right = _add(right, _round(left, key, b), b)
-    return left * np.uint64(b) + right
+        changed, other, modulus = (left, right, a) if turn % 2 == 0 else (right, left, b)
+        changed += _round(other, key, modulus, word, spare)
+        _wrap_(changed, modulus, spare)
+    _join(left, right, b, values)
 
 
-def _decrypt(values: np.ndarray, a: int, b: int, keys: np.ndarray) -> np.ndarray:
-    left, right = values // np.uint64(b), values % np.uint64(b)
+def _decrypt_(values: np.ndarray, a: int, b: int, keys: np.ndarray) -> None:
+    left, right, word, spare = _halves(values, b)
     for turn, key in reversed(list(enumerate(keys))):
-        if turn % 2 == 0:
-            left = _add(left, np.uint64(a) - _round(right, key, a), a)
-        else:
-            right = _add(right, np.uint64(b) - _round(left, key, b), b)
-    return left * np.uint64(b) + right
+        changed, other, modulus = (left, right, a) if turn % 2 == 0 else (right, left, b)
+        changed += np.uint64(modulus)
+        changed -= _round(other, key, modulus, word, spare)
+        _wrap_(changed, modulus, spare)
+    _join(left, right, b, values)
 
 
-def _add(x: np.ndarray, y: np.ndarray, modulus: int) -> np.ndarray:
-    total = x + y
-    total -= np.uint64(modulus) * (total >= np.uint64(modulus))
-    return total
+def _halves(values: np.ndarray, b: int) -> tuple[np.ndarray, ...]:
+    """Quotient and remainder by b, and two arrays to work with."""
+    left = values // np.uint64(b)
+    return left, values - left * np.uint64(b), np.empty_like(values), np.empty_like(values)
 
 
-def _round(half: np.ndarray, key: np.uint64, modulus: int) -> np.ndarray:
-    """A keyed hash of `half`, scaled to [0, modulus) by a multiplication instead of a division."""
-    return ((_mix(half + key) >> np.uint64(32)) * np.uint64(modulus)) >> np.uint64(32)
+def _join(left: np.ndarray, right: np.ndarray, b: int, out: np.ndarray) -> None:
+    np.multiply(left, np.uint64(b), out=out)
+    out += right
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea and Flood 2014): a bijection of 64-bit words that spreads every bit."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def _wrap_(x: np.ndarray, modulus: int, spare: np.ndarray) -> None:
+    """x mod modulus, in place, for x below twice the modulus."""
+    # What is below the modulus wraps round to a huge number here, and loses.
+    np.minimum(x, np.subtract(x, np.uint64(modulus), out=spare), out=x)
+
+
+def _round(half: np.ndarray, key: np.uint64, modulus: int, word: np.ndarray, spare: np.ndarray) -> np.ndarray:
+    """A keyed hash of `half` in `word`, scaled to [0, modulus) by a multiplication instead of a division."""
+    _mix_(np.add(half, key, out=word), spare)
+    word >>= np.uint64(32)
+    word *= np.uint64(modulus)
+    word >>= np.uint64(32)
+    return word
+
+
+def _mix_(x: np.ndarray, spare: np.ndarray) -> None:
+    """The finaliser of splitmix64 (Steele, Lea and Flood 2014), in place: a bijection that spreads every bit."""
+    for shift, factor in _MIX:
+        x ^= np.right_shift(x, shift, out=spare)
+        x *= factor
+    x ^= np.right_shift(x, np.uint64(31), out=spare)
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    _mix_(x, np.empty_like(x))
+    return x

@@ -45,6 +45,24 @@ def test_pairs_of_neighbours_land_evenly(size):
     assert abs(chi_square - freedom) < 4 * np.sqrt(2 * freedom)
 
 
+def assert_even(counts):
+    expected = counts.mean()
+    chi_square, freedom = ((counts - expected) ** 2 / expected).sum(), counts.size - 1
+    assert abs(chi_square - freedom) < 4 * np.sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("size", [65_537, 1_000_000])
+def test_large_sets_are_shuffled_evenly_in_fewer_rounds(size):
+    images = np.array([permute(np.array([0, 1, 300]), size, permutation_keys(3, draw)) for draw in range(6000)])
+    cells = images * 10 // size
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert_even(np.bincount(cells[:, first] * 10 + cells[:, second], minlength=100))
+    image = permute(np.arange(60_000), size, permutation_keys(4))
+    for stride in (1, 2, 255, 256, 257, 1000):
+        steps = (image[stride:] - image[:-stride]) % size
+        assert_even(np.bincount(steps * 100 // size, minlength=100))
+
+
 @pytest.mark.parametrize(("indices", "size"), [([5], 5), ([-1], 5), ([0], 0), ([0], MAX_SIZE + 1)])
 def test_out_of_range_is_refused(indices, size):
     with pytest.raises(ValueError, match="size|indices"):
