@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-# Four rounds look random to any test of pairs (Luby and Rackoff 1988) unless the set is small. Below about 6 elements no
-# number of rounds is quite uniform.
-ROUNDS, ROUNDS_IF_SMALL, SMALL = 4, 6, 1 << 16
+# Four rounds look random to tests of pairs (Luby and Rackoff 1988) if the set is large; at 2^18 elements distances
+# between neighbours' images are still uneven. Below about 6 elements no number of rounds is quite uniform.
+ROUNDS, ROUNDS_IF_SMALL, SMALL = 4, 6, 1 << 19
 MAX_SIZE = 2**62
 _U64 = (1 << 64) - 1
 _MIX = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))

@@ -51,8 +51,8 @@ def assert_even(counts):
     assert abs(chi_square - freedom) < 4 * np.sqrt(2 * freedom)
 
 
-@pytest.mark.parametrize("size", [65_537, 1_000_000])
-def test_large_sets_are_shuffled_evenly_in_fewer_rounds(size):
+@pytest.mark.parametrize("size", [65_537, (1 << 19) + 1, 1_000_000])
+def test_pairs_far_apart_land_evenly_in_large_sets(size):
     images = np.array([permute(np.array([0, 1, 300]), size, permutation_keys(3, draw)) for draw in range(6000)])
     cells = images * 10 // size
     for first, second in ((0, 1), (0, 2), (1, 2)):
