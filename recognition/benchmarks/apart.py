@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from datetime import timedelta
 from pathlib import Path
@@ -32,12 +32,15 @@ def apart(function: Callable[..., Any], *args: Any, ranks: int = 1, device: str 
     with tempfile.TemporaryDirectory(prefix="ranks-") as folder, ProcessPoolExecutor(ranks, context) as pool:
         work = [pool.submit(_as_rank, function, args, rank, ranks, device, threads, folder) for rank in range(ranks)]
         try:
-            return [done.result() for done in work]
+            # The first to fail says why; the others may say that it is gone.
+            for done in as_completed(work):
+                done.result()
         except BrokenProcessPool:
             raise InputError(
                 f"a process that ran {function.__name__}{args} was ended from outside; "
                 f"most likely the machine is out of memory: try fewer identities"
             ) from None
+    return [done.result() for done in work]
 
 
 def _as_rank(

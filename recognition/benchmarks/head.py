@@ -74,10 +74,7 @@ def combined(
     *,
     batch: int,
 ) -> list[HeadCase]:
-    """Every combination; InputError for a rate out of range or ranks that cannot share the batch."""
-    for rate in rates:
-        if not 0 < rate <= 1:
-            raise InputError(f"--rates {rate:g} must lie in (0, 1]")
+    """Every combination; InputError for ranks that cannot share the batch."""
     for world in ranks:
         if batch % world:
             raise InputError(f"--batch {batch} cannot be shared equally by {world} ranks")

@@ -76,7 +76,7 @@ def test_a_group_measures_its_gates(here, tiny, group):
         assert set(row) == COLUMNS
         assert row["group"] == group
         assert math.isfinite(row["figure"])
-    if group in ("collectives", "lazy", "memory"):
+    if group in ("collectives", "lazy", "memory", "syncs"):
         assert all(row["passed"] for row in rows), rows
 
 

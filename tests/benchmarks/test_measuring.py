@@ -65,6 +65,17 @@ def test_ranks_run_in_processes_of_their_own():
     assert len({os.getpid(), *(result[0] for result in results)}) == 3
 
 
+def fail_on_rank_1(runtime):
+    if runtime.rank == 1:
+        raise InputError("rank 1 has a reason")
+    torch.distributed.all_reduce(torch.ones(1))
+
+
+def test_a_failing_rank_is_heard_and_the_others_do_not_wait_for_it():
+    with pytest.raises(InputError, match="rank 1 has a reason"):
+        apart(fail_on_rank_1, ranks=2)
+
+
 def end_as_the_kernel_does(runtime):
     os.kill(os.getpid(), 9)
 
