@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from recognition.command import PEER_GONE
 from recognition.errors import InputError
 from recognition.heap import keep_freed_memory
 from recognition.runtime import Runtime, pick_device
@@ -31,15 +32,17 @@ def apart(function: Callable[..., Any], *args: Any, ranks: int = 1, device: str 
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="ranks-") as folder, ProcessPoolExecutor(ranks, context) as pool:
         work = [pool.submit(_as_rank, function, args, rank, ranks, device, threads, folder) for rank in range(ranks)]
-        try:
-            # The first to fail says why; the others may say that it is gone.
-            for done in as_completed(work):
-                done.result()
-        except BrokenProcessPool:
-            raise InputError(
-                f"a process that ran {function.__name__}{args} was ended from outside; "
-                f"most likely the machine is out of memory: try fewer identities"
-            ) from None
+        wait(work)
+    failures = [error for error in (done.exception() for done in work) if error is not None]
+    # A rank that fails takes the others with it: theirs is not the reason.
+    failures.sort(key=lambda error: any(text in str(error) for text in PEER_GONE))
+    if failures and isinstance(failures[0], BrokenProcessPool):
+        raise InputError(
+            f"a process that ran {function.__name__}{args} was ended from outside; "
+            f"most likely the machine is out of memory: try fewer identities"
+        )
+    if failures:
+        raise failures[0]
     return [done.result() for done in work]
 
 
