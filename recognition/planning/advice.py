@@ -66,7 +66,7 @@ def plan(setting: Setting, machine: Machine, *, link: str) -> Plan:
 def plan_peer(setting: Setting, machine: Machine, head: DenseHead, *, link: str) -> Plan:
     """Memory of `setting` with a head that materialises its logits."""
     # Its gradients are copied into buckets, so that a trace without any has them all.
-    trace = backbone_of(replace(setting, ranks=1), gpu=machine.is_gpu)
+    trace = backbone_of(replace(setting, ranks=1, gradient_acc=1), gpu=machine.is_gpu)
     return Plan(setting, trace, peer_memory_of(setting, trace, machine, head), machine, link)
 
 

@@ -57,7 +57,7 @@ def backbone_of(setting: Setting, *, gpu: bool) -> BackboneTrace:
         image_size=setting.image_size,
         dropout=setting.dropout,
         gradient_checkpointing=setting.gradient_checkpointing,
-        buckets=setting.ranks > 1,
+        buckets=setting.ranks > 1 or setting.gradient_acc > 1,
         gpu=gpu,
     )
 
@@ -68,6 +68,9 @@ def memory_of(setting: Setting, trace: BackboneTrace, machine: Machine) -> Memor
     always["CUDA context or process"] = machine.context_bytes
     held = _held_by_head(setting, machine)
     gradients = {} if setting.ranks > 1 else {"gradients": trace.gradients_bytes}
+    if setting.gradient_acc > 1:
+        # Those of the micro-steps before are there during all of the next; the trace leaves them out, as with buckets.
+        always |= gradients
     # Rows of a far table are fetched while the backbone runs, and those of the step before are still on their way back.
     rows = {"rows of the step": rows_bytes(setting), "rows on their way back": _rows_on_their_way(setting, machine)}
     images = {"input batch": trace.input_bytes}
@@ -97,7 +100,7 @@ def backbone_state(setting: Setting, trace: BackboneTrace) -> dict[str, int]:
 
 
 def kept_bytes(setting: Setting) -> int:
-    """Bytes of the weights of a step in bfloat16, (G, S * c)."""
+    """Bytes of the weights of one gathered batch in bfloat16, (G, S * c)."""
     return 2 * setting.global_batch * setting.active * setting.subcenters
 
 
@@ -179,8 +182,10 @@ def _held_by_head(setting: Setting, machine: Machine) -> dict[str, int]:
     G, D = setting.global_batch, setting.embedding_size
     return {
         "rows of the step": rows_bytes(setting),
-        "gathered embeddings": G * (D + 4) * 4,
-        "weights kept for the second sweep": kept_bytes(setting) if keeps(setting, machine) else 0,
+        "gathered embeddings": setting.gradient_acc * G * (D + 4) * 4,
+        "weights kept for the second sweep": setting.gradient_acc * kept_bytes(setting)
+        if keeps(setting, machine)
+        else 0,
     }
 
 

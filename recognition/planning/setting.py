@@ -19,12 +19,13 @@ OPERANDS = ("auto", "fp32", "tf32", "bf16")
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What to plan for; InputError when a value makes no sense. `batch` counts images per rank."""
+    """What to plan for; InputError when a value makes no sense. `batch` counts images per rank and micro-step."""
 
     identities: int
     network: str = "r50"
     ranks: int = 1
     batch: int = 128
+    gradient_acc: int = 1
     sample_rate: float = 1.0
     optimizer: str = "sgd"
     momentum: float = 0.9
@@ -41,7 +42,7 @@ class Setting:
 
     def __post_init__(self) -> None:
         require_known(self.network)
-        for name in ("identities", "ranks", "batch", "embedding_size", "image_size", "subcenters"):
+        for name in ("identities", "ranks", "batch", "gradient_acc", "embedding_size", "image_size", "subcenters"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be at least 1")
         if self.ranks > self.identities:
@@ -74,7 +75,7 @@ class Setting:
     @property
     def active(self) -> int:
         """S, class slots of a sweep: at a rate below 1 there is one more for each image, for positives not drawn."""
-        return self.drawn if self.sample_rate == 1 else self.drawn + self.global_batch
+        return self.drawn if self.sample_rate == 1 else self.drawn + self.global_batch * self.gradient_acc
 
     @property
     def row_bytes(self) -> int:
@@ -96,6 +97,7 @@ def setting_of(cfg: TrainConfig, *, ranks: int, identities: int | None = None) -
         network=cfg.network,
         ranks=ranks,
         batch=cfg.batch_size,
+        gradient_acc=cfg.gradient_acc,
         sample_rate=cfg.sample_rate,
         optimizer=cfg.optimizer,
         momentum=cfg.momentum,

@@ -46,7 +46,7 @@ class Transfer(NamedTuple):
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of a step by part, communication before hiding, and what the parts add up to."""
+    """Seconds of a (micro-)step by part, communication before hiding, and what the parts add up to."""
 
     seconds: dict[str, float]
     transfers: dict[str, Transfer]
@@ -84,7 +84,9 @@ def speed_of(setting: Setting, trace: BackboneTrace, machine: Machine, *, link: 
         "gather embeddings": network.transfer(share * G * (D + 4)),
         "reduce-scatter gradients and sums": network.transfer(share * G * (2 * D + 4)),
         "gather sums": network.transfer(share * G * 3),
-        "all-reduce of the backbone (DDP)": network.transfer(2 * (W - 1) / W * trace.gradients_bytes),
+        "all-reduce of the backbone (DDP)": network.transfer(
+            2 * (W - 1) / W * trace.gradients_bytes / setting.gradient_acc
+        ),
     }
     seconds = backbone | {
         "products of the head": head_flop / (machine.flops(operands_of(setting, machine)) * PRODUCT_EFFICIENCY),

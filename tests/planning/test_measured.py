@@ -60,6 +60,7 @@ SLIM = {"network": "r_tiny", "image_size": 16, "embedding_size": 64, "batch": 51
         {"identities": 10_000, **SLIM, "mode": "keep", "operands": "bf16"},
         {"identities": 10_000, **SLIM, "mode": "recompute", "operands": "bf16", "momentum": 0.0},
         {"identities": 10_000, **SLIM, "mode": "keep", "sample_rate": 0.2},
+        {"identities": 10_000, **SLIM, "mode": "keep", "sample_rate": 0.2, "gradient_acc": 3},
         {"identities": 2_000, "batch": 4, "network": "mbf", "image_size": 16, "mode": "recompute"},
         {"identities": 2_000, "batch": 64, "network": "mbf_tiny", "image_size": 48, "precision": "bf16"},
     ],

@@ -47,13 +47,14 @@ def take_steps(setting: Setting, runtime: Runtime | None = None, *, steps: int =
         optimizer = torch.optim.SGD(trainable, lr=0.1, momentum=s.momentum, fused=True)
     else:
         optimizer = torch.optim.AdamW(trainable, lr=0.1, fused=True)
+    labels_B = (torch.arange(s.batch) + runtime.rank * s.batch) % s.identities
     for step in range(steps):
-        images_BHWC, flip_B = uint8_batch(s.batch, s.image_size)
-        head.prepare(step, batch_size=s.batch)
-        emb_BD = embed(replica, images_BHWC, flip_B, s.precision)
-        output = head(emb_BD, (torch.arange(s.batch) + runtime.rank * s.batch) % s.identities, step)
-        output.loss.backward()
+        head.prepare(step, batch_size=s.batch, batches=s.gradient_acc)
+        for _ in range(s.gradient_acc):
+            images_BHWC, flip_B = uint8_batch(s.batch, s.image_size)
+            emb_BD = embed(replica, images_BHWC, flip_B, s.precision)
+            head(emb_BD, labels_B, step).loss.backward()
+        head.update(0.1)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        head.update(0.1)
     return replica, head, optimizer
