@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from recognition.errors import InputError
+from recognition.head import sweep_triton
 from recognition.head.active import ActiveRows
 from recognition.head.centers import Centers
 from recognition.head.exchange import exchange_sums, gather_batch
@@ -23,6 +24,7 @@ from recognition.head.objective import Objective
 from recognition.head.rows import RowOptimizer, RowSGD
 from recognition.head.shards import class_range, local_labels, num_sampled
 from recognition.head.sweep import OPERANDS, Coefficients, Part, Sample, sweep_backward, sweep_forward
+from recognition.head.sweep_triton import SGDStep
 from recognition.head.targets import find_targets
 from recognition.runtime import Runtime
 
@@ -94,6 +96,9 @@ class PartialFC(nn.Module):
             place=centers,
             shard=f"{runtime.rank}-of-{runtime.world}",
         )
+        self._in_kernels = runtime.device.type == "cuda" and sweep_triton.supports(
+            objective, optimizer, self._sum_dtype, embedding_size
+        )
         num_drawn = num_sampled(self.num_local, self.sample_rate)
         self.active = ActiveRows(self.centers, num_drawn, seed=seed, rank=runtime.rank)
         self.health = Health(num_classes, runtime.world, runtime.device)
@@ -140,13 +145,17 @@ class PartialFC(nn.Module):
         if not self._parts:
             raise RuntimeError("there is nothing to update: call forward() first")
         parts, self._parts = self._parts, []
-        touched, optimizer = self.active.touches(), self.centers.optimizer
+        optimizer = self.centers.optimizer
+        options = {"decay": optimizer.gradient_decay, "operands": self.operands}
+        if self._in_kernels:
+            sweep_triton.sweep_backward(parts, self.active.rows_SCPD, SGDStep(optimizer.momentum, lr), **options)
+        else:
+            touched = self.active.touches()
 
-        def update_(rows_RPD: torch.Tensor, grad_RD: torch.Tensor, place: slice) -> None:
-            optimizer.update_(rows_RPD, grad_RD, lr, touched if isinstance(touched, int) else touched[place])
+            def update_(rows_RPD: torch.Tensor, grad_RD: torch.Tensor, place: slice) -> None:
+                optimizer.update_(rows_RPD, grad_RD, lr, touched if isinstance(touched, int) else touched[place])
 
-        rows_SCPD, decay = self.active.rows_SCPD, optimizer.gradient_decay
-        sweep_backward(parts, rows_SCPD, update_, decay=decay, operands=self.operands)
+            sweep_backward(parts, self.active.rows_SCPD, update_, **options)
         self.active.end(lr)
 
     def check(self) -> None:
@@ -163,7 +172,8 @@ class PartialFC(nn.Module):
         offset = self.objective.offset(self.num_classes, self._sum_dtype)
         sample = Sample(batch.x_GD, slot_G, targets.row_G, value_G, active_T)
         keep = self._keeps(len(slot_G), rows_SCPD.shape[:2].numel())
-        swept = sweep_forward(sample, rows_SCPD, self.objective, offset, operands=self.operands, keep=keep)
+        sweep = sweep_triton.sweep_forward if self._in_kernels else sweep_forward
+        swept = sweep(sample, rows_SCPD, self.objective, offset, operands=self.operands, keep=keep)
         shares = exchange_sums(swept.sums_GQ, swept.numerator_GD, targets, self.runtime)
 
         closed = self.objective.close(shares.sums_GQ, shares.value_G, offset)

@@ -72,7 +72,7 @@ def sweep_forward(
     keep: bool = False,
 ) -> Swept:
     """Sums and numerator over the active classes; with `keep` the weights too, in bfloat16 (float64: as they are)."""
-    with _precision(operands):
+    with precision(operands):
         x_GD = _operand(sample.x_GD, operands)
         numerator_GD = torch.zeros_like(sample.x_GD)
         sums, kept = [], []
@@ -83,7 +83,7 @@ def sweep_forward(
             sums.append(sums_GQ)
             if operands == "bf16" and weights_GR.dtype == torch.float32:
                 weights_GR = weights_GR.bfloat16()
-                numerator_GD += _matmul(weights_GR, unit_RD)
+                numerator_GD += matmul(weights_GR, unit_RD)
             else:
                 numerator_GD.addmm_(weights_GR, unit_RD)
             if keep:
@@ -104,7 +104,7 @@ def sweep_backward(
 
     `decay` * centre is added to the gradient (weight decay as part of the gradient). What was kept is used up.
     """
-    with _precision(operands):
+    with precision(operands):
         x_parts = [_operand(part.sample.x_GD, operands) for part in parts]
         scaled_parts = [
             _operand(part.sample.x_GD * part.coefficients.scale_G[:, None] / len(parts), operands) for part in parts
@@ -123,7 +123,7 @@ def sweep_backward(
                 if weights_GR.dtype != scaled_GD.dtype:
                     weights_GR = weights_GR.to(scaled_GD.dtype)
                 _put(weights_GR, part.sample.row_G - first, part.coefficients.target_G)
-                term_RD = _matmul(weights_GR.t(), scaled_GD)
+                term_RD = matmul(weights_GR.t(), scaled_GD)
                 grad_RD = term_RD if grad_RD is None else grad_RD.add_(term_RD)
             # Through u = w / |w|: what lies across the centre, over its length. Then the decay.
             grad_RD = grad_RD.to(centers_RD.dtype).mul_(inverse_R1)
@@ -143,7 +143,7 @@ def _weights(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights times slopes (G, R) of a block's rows, 0 at targets and inactive classes, and sums of weights (G, Q)."""
     num_classes, subcenters = rows_SCPD.shape[:2]
-    cos_GR = _matmul(x_GD, unit_RD.t())
+    cos_GR = matmul(x_GD, unit_RD.t())
     nearest_GN = None
     cos_GN = cos_GR
     if subcenters > 1:
@@ -196,7 +196,7 @@ def _operand(tensor: torch.Tensor, operands: str, like: torch.Tensor | None = No
     return tensor.to(torch.bfloat16 if operands == "bf16" and dtype == torch.float32 else dtype)
 
 
-def _matmul(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def matmul(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """A product accumulated, and where the device can also returned, in float32 or better."""
     if left.dtype != torch.bfloat16:
         return torch.mm(left, right)
@@ -207,7 +207,7 @@ def _matmul(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def _precision(operands: str) -> Iterator[None]:
+def precision(operands: str) -> Iterator[None]:
     """TensorFloat-32 for the products inside, or not, whatever the process has set."""
     settings = torch.backends.cuda.matmul
     before = settings.fp32_precision

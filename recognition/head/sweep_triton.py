@@ -23,7 +23,7 @@ from recognition.errors import InputError
 from recognition.head.margins import CombinedMarginLoss
 from recognition.head.objective import Objective
 from recognition.head.rows import RowOptimizer, RowSGD
-from recognition.head.sweep import Part, Sample, Swept, _matmul, _precision
+from recognition.head.sweep import Part, Sample, Swept, matmul, precision
 
 # Unit centres and weights of a chunk; the cache has 40 MB on an A100, 50 MB on an H100 or H200.
 CHUNK_BYTES = 32 << 20
@@ -76,7 +76,7 @@ def sweep_forward(
     numerator_GD = torch.zeros_like(sample.x_GD)
     sums_G = sample.x_GD.new_zeros(num_samples)
     kept = []
-    with _precision(operands):
+    with precision(operands):
         for chunk in _chunks(len(rows_SCPD), num_samples, size, operands):
             rows_NPD = rows_SCPD[chunk, 0]
             unit_ND = _unit_centers(rows_NPD, operands)
@@ -84,7 +84,7 @@ def sweep_forward(
             sums_G += _weigh(
                 sample, x_GD, unit_ND, weights_GN, chunk.start, len(rows_SCPD), objective, offset, operands
             )
-            numerator_GD += _matmul(weights_GN, unit_ND)
+            numerator_GD += matmul(weights_GN, unit_ND)
             if keep:
                 kept.append(weights_GN.bfloat16())
             # Freed first, the memory of this chunk, still in the cache, is what the next one gets.
