@@ -93,8 +93,8 @@ config.sample_rate = 1.0
 # What happens to a centre in the steps that do not sample it. "exact": momentum and weight decay move it on, as if all
 # centres were stepped. "skip": nothing; AdamW is always so.
 config.lazy = "exact"
-# Where centres and their optimizer state live: "memory" (of the device), "host" (beside a GPU) or "mmap:PATH", files
-# in the folder PATH for more identities than memory holds.
+# Where centres and their optimizer state live: "memory" (of the device), "host" (beside a GPU) or "mmap:FOLDER", files
+# in that folder, made anew by each run, for more identities than memory holds.
 config.centers = "memory"
 # "keep" the weights of the classes between the two passes (faster), "recompute" them (less memory), or "auto".
 config.head_mode = "auto"

@@ -80,7 +80,7 @@ RANGES: dict[str, Rule] = {
     "uniface_lambda": ABOVE_0,
     "centers": (
         lambda v: v in ("memory", "host") or v.removeprefix("mmap:") not in ("", v),
-        "is not known; use memory, host or mmap:PATH",
+        "is not known; use memory, host or mmap:FOLDER",
     ),
     "batch_size": (lambda v: v >= 2, "must be at least 2: BatchNorm needs two images on each rank"),
     "gradient_acc": AT_LEAST_1,

@@ -22,7 +22,7 @@ _UNTOUCHED = -1
 class Centers:
     """Rows float32 (c, P, D) of the classes [first_class, first_class + K), on the device, the host or in a file.
 
-    `place` is "memory" (of `device`), "host", or "mmap:PATH" ("sparse:PATH": without asking whether the disk has room
+    `place` is "memory" (of `device`), "host", or "mmap:FOLDER" ("sparse:FOLDER": without asking whether the disk has room
     for all classes). Rows in a file are made when they are first brought in, so that a file of any size is ready at
     once and only grows by what was touched.
     """
@@ -46,12 +46,12 @@ class Centers:
         # One class more than there are: rows of slots that stay empty are read from there and written there.
         shape = (num_local + 1, subcenters, 1 + optimizer.slots, embedding_size)
         self.file = None
-        kind, _, path = place.partition(":")
-        if kind in ("mmap", "sparse") and path:
-            self.file = MappedTable(path, shard, shape, dtype, sparse=kind == "sparse")
+        kind, _, folder = place.partition(":")
+        if kind in ("mmap", "sparse") and folder:
+            self.file = MappedTable(folder, shard, shape, dtype, sparse=kind == "sparse")
             self.table_KCPD = self.file.tensor
         elif place not in ("memory", "host"):
-            raise InputError(f"centers={place!r} is not known; use memory, host, or mmap:PATH")
+            raise InputError(f"centers={place!r} is not known; use memory, host, or mmap:FOLDER")
         else:
             home = torch.device("cpu") if place == "host" else device
             pinned = home.type == "cpu" and device.type == "cuda"

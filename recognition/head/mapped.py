@@ -19,16 +19,16 @@ _RESIDENT_BYTES = 256 << 20
 
 
 class MappedTable:
-    """A tensor of `shape` in the file PATH.SHARD.centers, which is scratch: made anew, zeros at first, and sparse.
+    """A tensor of `shape` in the file FOLDER/SHARD.centers, which is scratch: made anew, zeros at first, and sparse.
 
     InputError when another run holds the file, or the disk has no room for all of it (`sparse` leaves that check out:
     a disk that fills up under a mapping ends the process with SIGBUS).
     """
 
     def __init__(
-        self, path: str, shard: str, shape: tuple[int, ...], dtype: torch.dtype, *, sparse: bool = False
+        self, folder: str | Path, shard: str, shape: tuple[int, ...], dtype: torch.dtype, *, sparse: bool = False
     ) -> None:
-        self.path = Path(f"{path}.{shard}{SUFFIX}")
+        self.path = Path(folder) / f"{shard}{SUFFIX}"
         size = math.prod(shape) * dtype.itemsize
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

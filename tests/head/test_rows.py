@@ -141,7 +141,7 @@ def test_a_file_holds_what_memory_holds_and_starts_empty(tmp_path, optimizer):
         run_rows(table, 40)
         table.flush()
     assert torch.equal(memory.table_KCPD[:K], file.table_KCPD[:K])
-    found = torch.from_file(str(tmp_path / "set.0-of-1.centers"), size=file.table_KCPD.numel(), dtype=torch.float64)
+    found = torch.from_file(str(tmp_path / "set" / "0-of-1.centers"), size=file.table_KCPD.numel(), dtype=torch.float64)
     assert torch.equal(found.view(file.table_KCPD.shape)[:K], memory.table_KCPD[:K])
 
 
@@ -156,7 +156,7 @@ def test_letting_go_of_pages_loses_nothing(tmp_path, monkeypatch):
 
 def test_a_file_in_use_is_refused_and_a_disk_too_small_named(tmp_path, monkeypatch):
     first = centers(RowSGD(), place=f"mmap:{tmp_path / 'set'}")
-    with pytest.raises(InputError, match=r"set.0-of-1.centers is in use by another run"):
+    with pytest.raises(InputError, match=r"set/0-of-1.centers is in use by another run"):
         centers(RowSGD(), place=f"mmap:{tmp_path / 'set'}")
     assert first.file.path.exists()
     monkeypatch.setattr("recognition.head.mapped.shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
