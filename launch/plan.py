@@ -29,6 +29,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "sample-rate": {"type": float, "help": "share of the class centres in a step (default: 1)"},
     "optimizer": {"choices": OPTIMIZERS},
     "precision": {"choices": PRECISIONS, "help": "of the backbone"},
+    "gradient-checkpointing": {"action": "store_true", "default": None},
     "embedding-size": {"type": int},
     "image-size": {"type": int},
     "subcenters": {"type": int},
@@ -50,7 +51,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--link", choices=["nvlink", *LINKS], help="slowest link between ranks (default: by GPU)")
     parser.add_argument("--system", choices=["arcscale", *PEERS], default="arcscale", help="whose head (default: ours)")
     parser.add_argument("--json", action="store_true", help="for programs: bytes, seconds, FLOP")
-    parser.add_argument("--gradient-checkpointing", action="store_true", default=None)
     for name, options in FLAGS.items():
         parser.add_argument(f"--{name}", **options)
     return parser.parse_intermixed_args()
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
 
 def wished(arguments: argparse.Namespace) -> Setting:
     """The setting of the config, overlaid with the flags."""
-    names = [*(name.replace("-", "_") for name in FLAGS), "gradient_checkpointing"]
+    names = [name.replace("-", "_") for name in FLAGS]
     flags = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.config is not None:
         cfg = load_config(arguments.config, arguments.overrides)
@@ -72,11 +72,11 @@ def wished(arguments: argparse.Namespace) -> Setting:
 def main() -> None:
     """Plan and print."""
     arguments = parse()
-    setting = wished(arguments)
+    setting, system = wished(arguments), arguments.system
     machine = find_machine(arguments.gpu, memory_gb=arguments.memory_gb, ranks=arguments.gpus)
     link = arguments.link or usual_link(machine, arguments.gpus, arguments.gpus_per_node)
     link_bandwidth(machine, link)
-    system, advice, best_speed = arguments.system, None, None
+    advice = best_speed = None
     if system in PEERS:
         found = plan_peer(setting, machine, PEERS[system], link=link)
         speed = peer_speed_of(setting, found.trace, machine, PEERS[system], link=link)
@@ -90,9 +90,9 @@ def main() -> None:
             best_speed = speed_of(best.setting, best.trace, machine, link=link)
     if arguments.json:
         print(plan_json(found, speed, advice, system=system, best_speed=best_speed), end="")
-        return
-    print(plan_text(found, speed, advice, system=system))
-    if best_speed:
+    else:
+        print(plan_text(found, speed, advice, system=system))
+    if best_speed and not arguments.json:
         print("\n" + recommendation_text(best, best_speed, advice.reasons))
 
 
