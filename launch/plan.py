@@ -15,7 +15,7 @@ from recognition.command import run_command
 from recognition.config import load_config
 from recognition.errors import InputError
 from recognition.planning.advice import RATES, advise, plan, plan_peer
-from recognition.planning.machines import LINKS, find_machine, link_bandwidth, machine_names, usual_link
+from recognition.planning.machines import LINKS, find_machine, machine_names, pick_link
 from recognition.planning.peers import PEERS
 from recognition.planning.report import plan_json, plan_text, recommendation_text
 from recognition.planning.setting import CENTERS, MODES, OPERANDS, OPTIMIZERS, PRECISIONS, Setting, setting_of
@@ -74,8 +74,7 @@ def main() -> None:
     arguments = parse()
     setting, system = wished(arguments), arguments.system
     machine = find_machine(arguments.gpu, memory_gb=arguments.memory_gb, ranks=arguments.gpus)
-    link = arguments.link or usual_link(machine, arguments.gpus, arguments.gpus_per_node)
-    link_bandwidth(machine, link)
+    link = pick_link(machine, arguments.link, ranks=arguments.gpus, ranks_a_node=arguments.gpus_per_node)
     advice = best_speed = None
     if system in PEERS:
         found = plan_peer(setting, machine, PEERS[system], link=link)

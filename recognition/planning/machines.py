@@ -127,9 +127,14 @@ def link_bandwidth(machine: Machine, link: str) -> float:
     return machine.nvlink
 
 
-def usual_link(machine: Machine, ranks: int, ranks_a_node: int) -> str:
-    """The slowest link between `ranks`: InfiniBand where they fill more than a node."""
-    return "infiniband" if machine.is_gpu and ranks > ranks_a_node else machine.link
+def pick_link(machine: Machine, wanted: str | None, *, ranks: int, ranks_a_node: int) -> str:
+    """The slowest link between `ranks`: as wanted, else InfiniBand where they fill more than a node.
+
+    InputError for a link that the machine does not have.
+    """
+    usual = "infiniband" if machine.is_gpu and ranks > ranks_a_node else machine.link
+    link_bandwidth(machine, wanted or usual)
+    return wanted or usual
 
 
 def _this_computer(ranks: int) -> Machine:
