@@ -1,15 +1,29 @@
-"""Two sides of a comparison, timed so that whatever else the machine does falls on both."""
+"""The sides of a comparison, timed so that whatever else the machine does falls on all of them.
+
+Each side lives in a process of its own, with the memory allocator that its users have, and takes a step when it is its
+turn.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import torch
 
-Side = Callable[[int], object]  # takes one step, given its number
+from recognition.benchmarks.apart import Ranks
+from recognition.runtime import Runtime
+
+Step = Callable[[int], object]  # takes a step, given its number
+
+
+class Side(NamedTuple):
+    """What makes the step of a side, given a runtime (picklable), and whether its processes keep freed memory."""
+
+    make: Callable[[Runtime], Step]
+    keeps_memory: bool = True
 
 
 class Timing(NamedTuple):
@@ -19,36 +33,56 @@ class Timing(NamedTuple):
     wall_s: float
 
     def figure(self, device: torch.device) -> float:
-        """What ratios are taken of: CPU time, which other users of the cores do not change; on a GPU the wall."""
+        """What ratios are taken of: CPU time, which other users of the cores do not change; on a GPU the wall.
+
+        With several threads CPU time counts those that spin while they wait for others: ratios of it compare work with
+        one thread alone.
+        """
         return self.cpu_s if device.type == "cpu" else self.wall_s
 
 
-def interleaved(
+def alternated(
     sides: Mapping[str, Side],
     *,
-    repeats: int = 3,
+    repeats: int,
     warmup: int = 1,
-    threads: int = 1,
-    device: torch.device | None = None,
-    first_step: int = 0,
-) -> dict[str, Timing]:
-    """Time one step of each side in turn, `repeats` times after `warmup` rounds that do not count.
+    threads: tuple[int, ...] = (1,),
+    device: str = "cpu",
+    ranks: int = 1,
+) -> list[dict[str, Timing]]:
+    """For each number of threads: one step of each side in turn, `repeats` times after `warmup` that do not count.
 
-    With several threads CPU time counts those that spin while they wait for others, so that ratios of CPU time
-    compare work with one thread alone.
+    Of several ranks the slowest counts.
     """
-    device = device or torch.device("cpu")
-    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-    with computing_threads(threads):
-        for round_ in range(warmup + repeats):
-            for name, side in sides.items():
-                _finish(device)
-                cpu, wall = time.process_time(), time.perf_counter()
-                side(first_step + round_)
-                _finish(device)
-                if round_ >= warmup:
-                    samples[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-    return {name: Timing(*map(min, zip(*taken))) for name, taken in samples.items()}
+    with ExitStack() as stack:
+        groups = {
+            name: stack.enter_context(Ranks(ranks, device=device, keeps_memory=side.keeps_memory))
+            for name, side in sides.items()
+        }
+        for name, side in sides.items():
+            groups[name](_begin, side.make)
+        return [
+            in_turns(lambda name, number, count=count: groups[name](_take, number, count), sides, repeats, warmup)
+            for count in threads
+        ]
+
+
+def in_turns(
+    take: Callable[[str, int], list[Timing]], sides: Mapping[str, Side], repeats: int, warmup: int
+) -> dict[str, Timing]:
+    """The least of each side over the rounds after `warmup`; `take` gives the timings of the ranks of one step."""
+    taken: dict[str, list[Timing]] = {name: [] for name in sides}
+    for number in range(warmup + repeats):
+        for name in sides:
+            by_rank = take(name, number)
+            if number >= warmup:
+                taken[name].append(Timing(*map(max, zip(*by_rank))))
+    return {name: least(timings) for name, timings in taken.items()}
+
+
+def least(timings: Iterable[Timing]) -> Timing:
+    """The least CPU time and the least time on the wall, each for itself."""
+    return Timing(*map(min, zip(*timings)))
 
 
 @contextmanager
@@ -60,6 +94,29 @@ def computing_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def timed_step(step: Step, number: int, *, threads: int, device: torch.device) -> Timing:
+    """Take one step and say what it cost."""
+    with computing_threads(threads):
+        _finish(device)
+        cpu, wall = time.process_time(), time.perf_counter()
+        step(number)
+        _finish(device)
+        return Timing(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+# The step of the side that this process is.
+_step: Step | None = None
+
+
+def _begin(runtime: Runtime, make: Callable[[Runtime], Step]) -> None:
+    global _step
+    _step = make(runtime)
+
+
+def _take(runtime: Runtime, number: int, threads: int) -> Timing:
+    return timed_step(_step, number, threads=threads, device=runtime.device)
 
 
 def _finish(device: torch.device) -> None:

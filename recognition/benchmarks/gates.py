@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
-from recognition.benchmarks import backbone
+from recognition.benchmarks import backbone, step
 from recognition.benchmarks.clock import Timing
-from recognition.benchmarks.head import (
-    DENSE,
-    DENSE_FUSED,
-    label,
-    observed,
-    require_memory,
-    timed,
-    worst,
-)
+from recognition.benchmarks.head import needed_bytes, observed, require_memory, worst
 from recognition.benchmarks.lazy import lazy_difference
-from recognition.benchmarks.sampling import DRAWN, SORTED, timed_sampling
+from recognition.benchmarks.sampling import DRAWN, MORE_REPEATS, SORTED, sampling_sides
 from recognition.benchmarks.settings import Settings
-from recognition.benchmarks.sides import HeadCase, streamed_side
-from recognition.benchmarks.step import BASELINE, StepCase, host_reads_of, timed_steps
+from recognition.benchmarks.sides import DENSE, DENSE_AT_BEST, HeadCase, label, sides_of, streamed_step
+from recognition.benchmarks.step import StepCase
 from recognition.errors import InputError
 from recognition.runtime import usable_cores
 
@@ -79,9 +68,12 @@ def softmax_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     """The full softmax step, SGD included."""
     bounds = {"fp32": 2.8, "bf16": 4.2}
     cases = [sizes.head(sizes.classes, operands=operands) for operands in bounds]
-    ratios = _ratios(cases, settings)
+    timings, walls = settings.timings_by_threads(sides_of(cases), (settings.threads, usable_cores()))
     return [
-        Gate(f"full softmax step, {case.operands} operands, C={sizes.classes:,}", *ratios[label(case)](bound))
+        Gate(
+            f"full softmax step, {case.operands} operands, C={sizes.classes:,}",
+            *_times(bound, timings, label(case), settings, walls),
+        )
         for case, bound in zip(cases, bounds.values())
     ]
 
@@ -92,7 +84,7 @@ def memory_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     for mode, bound in {"recompute": 64, "keep": 600}.items():
         case = sizes.head(sizes.many_classes, mode=mode)
         require_memory(case.state_bytes, case.num_classes)
-        peak = settings.apart(observed, case, streamed_side)[0].peak_bytes
+        peak = settings.apart(observed, case, streamed_step)[0].peak_bytes
         detail = f"weights and momentum {case.state_bytes / 1e6:.0f} MB; the baseline's estimate {_dense_mb(case)} MB"
         gates.append(
             Gate(f"memory above state, {mode}, C={case.num_classes:,}", peak / 1e6, AT_MOST, bound, "MB", detail)
@@ -105,9 +97,10 @@ def sampled_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     gates = []
     for rate, bound in {0.1: 3.0, 0.02: 9.0}.items():
         case = sizes.head(sizes.many_classes, rate)
-        require_memory(case.state_bytes + case.dense_bytes, case.num_classes)
-        ratio = _ratios([case], settings)[label(case)]
-        gates.append(Gate(f"sampled step, rate {rate:g}, C={case.num_classes:,}", *ratio(bound)))
+        require_memory(needed_bytes(case), case.num_classes)
+        timings = settings.timings(sides_of([case]))
+        name = f"sampled step, rate {rate:g}, C={case.num_classes:,}"
+        gates.append(Gate(name, *_times(bound, timings, label(case), settings)))
     return gates
 
 
@@ -115,8 +108,9 @@ def sampling_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     """Drawing the classes of a step and finding the labels among them."""
     gates = []
     for num_local, bound in zip(sizes.rows, (8.0, 3.0)):
-        timings = settings.apart(timed_sampling, num_local, sizes.batch, settings)[0]
-        ratio = timings[SORTED].figure(_device(settings)) / timings[DRAWN].figure(_device(settings))
+        sides = sampling_sides(num_local, sizes.batch)
+        timings = settings.timings(sides, repeats=MORE_REPEATS * settings.repeats)
+        ratio = settings.ratio(timings, SORTED, DRAWN)
         detail = f"{timings[SORTED].cpu_s * 1e3:.1f} -> {timings[DRAWN].cpu_s * 1e3:.1f} ms"
         gates.append(Gate(f"sampling and label remap, {num_local:,} rows", ratio, AT_LEAST, bound, "x", detail))
     return gates
@@ -128,20 +122,18 @@ def collective_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     for world in sizes.worlds:
         for objective, bound in {"arcface": 3, "curricularface": 4}.items():
             case = sizes.head(sizes.few_classes, ranks=world, objective=objective)
-            seen = worst(settings.apart(observed, case, streamed_side, ranks=world))
+            seen = worst(settings.apart(observed, case, streamed_step, ranks=world))
             gates.append(Gate(f"collectives, {objective}, {world} ranks", seen.collectives, AT_MOST, bound))
     return gates
 
 
 def host_read_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     """Reads that make the host wait for the device."""
-    reads = {
-        f"head, rate {rate:g}": settings.apart(observed, sizes.head(sizes.few_classes, rate), streamed_side)[
-            0
-        ].host_reads
-        for rate in (1.0, 0.1)
-    }
-    reads["whole training step"] = settings.apart(host_reads_of, sizes.small_step)[0]
+    reads = {}
+    for rate in (1.0, 0.1):
+        (seen,) = settings.apart(observed, sizes.head(sizes.few_classes, rate), streamed_step)
+        reads[f"head, rate {rate:g}"] = seen.host_reads
+    reads["whole training step"] = settings.apart(step.host_reads_of, sizes.small_step)[0]
     return [
         Gate(f"host synchronisations, {what}", found.total(), AT_MOST, 0, detail=", ".join(found))
         for what, found in reads.items()
@@ -160,22 +152,19 @@ def backbone_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     gates = []
     for network, bound in zip(sizes.networks, (1.9, 1.45)):
         batch = backbone.BATCH.get(network, backbone.DEFAULT_BATCH)
-        ways = (backbone.STOCK, backbone.GATED_WAY)
-        timings = settings.apart(backbone.timed_ways, network, batch, ways, settings, sizes.image_size)[0]
-        one, other = (timings[way].figure(_device(settings)) for way in ways)
-        detail = f"{batch / one:.2f} -> {batch / other:.2f} images/s"
-        gates.append(Gate(f"{network} forward and backward, {ways[1]}", one / other, AT_LEAST, bound, "x", detail))
+        stock, best, way = backbone.STOCK, backbone.STOCK_AT_BEST, backbone.GATED_WAY
+        timings = settings.timings(backbone.ways_of(network, batch, (stock, best, way), sizes.image_size))
+        name = f"{network} forward and backward, {way}"
+        gates.append(Gate(name, *_times(bound, timings, way, settings, baselines=(stock, best))))
     return gates
 
 
 def step_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     """The whole training step at equal precision."""
     case = sizes.step
-    timings = settings.apart(timed_steps, [case], settings)[0]
-    walls = settings.apart(timed_steps, [case], _all_cores(settings))[0]
+    timings, walls = settings.timings_by_threads(step.sides_of([case]), (settings.threads, usable_cores()))
     name = f"whole step, {case.network}, B={case.batch}, C={case.num_classes:,}, {case.label}"
-    ratio = timings[BASELINE].figure(_device(settings)) / timings[case.label].figure(_device(settings))
-    return [Gate(name, ratio, AT_LEAST, 2.0, "x", _spelled(timings[BASELINE], timings[case.label], walls, case.label))]
+    return [Gate(name, *_times(2.0, timings, case.label, settings, walls))]
 
 
 GROUPS: dict[str, Callable[[Sizes, Settings], list[Gate]]] = {
@@ -203,31 +192,22 @@ def bench_gates(settings: Settings, *, groups: Sequence[str], sizes: Sizes = Siz
     return [gate.row(group) for group in chosen for gate in GROUPS[group](sizes, settings)]
 
 
-def _ratios(cases: Sequence[HeadCase], settings: Settings) -> dict[str, Callable[[float], tuple]]:
-    """For each case by its label: the fields of its gate after the name, given the bound."""
-    timings = settings.apart(timed, cases, settings)[0]
-    walls = settings.apart(timed, cases, _all_cores(settings))[0]
-
-    def fields(name: str) -> Callable[[float], tuple]:
-        ratio = timings[DENSE].figure(_device(settings)) / timings[name].figure(_device(settings))
-        fused = timings[DENSE_FUSED].figure(_device(settings)) / timings[name].figure(_device(settings))
-        detail = _spelled(timings[DENSE], timings[name], walls, name)
-        return lambda bound: (ratio, AT_LEAST, bound, "x", f"{detail}; against fused SGD {fused:.2f}x")
-
-    return {label(case): fields(label(case)) for case in cases}
-
-
-def _spelled(baseline: Timing, ours: Timing, walls: Mapping[str, Timing], name: str) -> str:
-    wall = walls[BASELINE].wall_s / walls[name].wall_s
-    return f"{baseline.cpu_s:.3g} -> {ours.cpu_s:.3g} CPU s; wall, {usable_cores()} threads {wall:.2f}x"
-
-
-def _all_cores(settings: Settings) -> Settings:
-    return dataclasses.replace(settings, threads=usable_cores())
-
-
-def _device(settings: Settings) -> torch.device:
-    return torch.device(settings.device)
+def _times(
+    bound: float,
+    timings: Mapping[str, Timing],
+    side: str,
+    settings: Settings,
+    walls: Mapping[str, Timing] | None = None,
+    *,
+    baselines: tuple[str, str] = (DENSE, DENSE_AT_BEST),
+) -> tuple[float, str, float, str, str]:
+    """The fields of a gate after its name: how many times as long the baseline takes, and what else was seen."""
+    stock, best = baselines
+    detail = f"{timings[stock].cpu_s:.3g} -> {timings[side].cpu_s:.3g} CPU s"
+    detail += f"; against the baseline at its best {settings.ratio(timings, best, side):.2f}x"
+    if walls is not None:
+        detail += f"; wall, {usable_cores()} threads {walls[stock].wall_s / walls[side].wall_s:.2f}x"
+    return settings.ratio(timings, stock, side), AT_LEAST, bound, "x", detail
 
 
 def _dense_mb(case: HeadCase) -> str:

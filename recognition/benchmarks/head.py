@@ -11,20 +11,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
-
-from recognition.benchmarks.clock import Side, Timing, interleaved
+from recognition.benchmarks.clock import Step, Timing
 from recognition.benchmarks.counting import Counts
 from recognition.benchmarks.memory import Peak, available_bytes
 from recognition.benchmarks.settings import Settings
-from recognition.benchmarks.sides import HeadCase, dense_head, dense_side, streamed_side
+from recognition.benchmarks.sides import (
+    DENSE,
+    DENSE_AT_BEST,
+    FLOAT_BYTES,
+    HeadCase,
+    dense_step,
+    label,
+    sides_of,
+    streamed_step,
+)
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 
-DENSE, DENSE_FUSED = "baseline", "baseline with fused SGD"
 # Enough to load every kernel and library buffer that the large case uses.
 _WARM_CLASSES = 4096
-_MEMORY_STEPS = 3
 
 
 class Observed(NamedTuple):
@@ -48,20 +53,22 @@ def bench_head(
 ) -> list[dict[str, Any]]:
     """A row of figures for each combination; those of the baseline too where it fits into memory."""
     dense: dict[tuple[int, float, int], Observed] = {}
-    device, rows = torch.device(settings.device), []
+    rows = []
     for case in combined(identities, rates, ranks, operands, modes, batch=batch):
         require_memory(case.state_bytes * case.ranks, case.num_classes)
         against = baseline and fits(case)
-        timings = slowest(settings.apart(timed, [case], settings, against, ranks=case.ranks))
-        ours = timings[label(case)]
+        timings = settings.timings(sides_of([case], baseline=against), ranks=case.ranks)
+        ratios: tuple[float | None, float | None] = (None, None)
         if against:
             key = (case.num_classes, case.sample_rate, case.ranks)
             if key not in dense:
-                dense[key] = worst(settings.apart(observed, case, dense_side, ranks=case.ranks))
-                rows.append(row(replace(case, operands="fp32", mode=DENSE), timings[DENSE], dense[key], 1.0))
-        seen = worst(settings.apart(observed, case, streamed_side, ranks=case.ranks))
-        ratio = timings[DENSE].figure(device) / ours.figure(device) if against else None
-        rows.append(row(case, ours, seen, ratio))
+                dense[key] = worst(settings.apart(observed, case, dense_step, ranks=case.ranks))
+                theirs = replace(case, operands="fp32", mode=DENSE)
+                best = settings.ratio(timings, DENSE_AT_BEST, DENSE)
+                rows.append(row(theirs, timings[DENSE], dense[key], (1.0, best)))
+            ratios = tuple(settings.ratio(timings, side, label(case)) for side in (DENSE, DENSE_AT_BEST))
+        seen = worst(settings.apart(observed, case, streamed_step, ranks=case.ranks))
+        rows.append(row(case, timings[label(case)], seen, ratios))
     return rows
 
 
@@ -84,44 +91,29 @@ def combined(
     ]
 
 
-def timed(
-    runtime: Runtime, cases: Sequence[HeadCase], settings: Settings, baseline: bool = True, threads: int | None = None
-) -> dict[str, Timing]:
-    """Timings by `label` of streamed cases that differ in how they compute, beside the baseline with either SGD."""
-    sides: dict[str, Side] = {}
-    if baseline:
-        head = dense_head(cases[0], runtime)
-        sides[DENSE] = dense_side(cases[0], runtime, head)
-        sides[DENSE_FUSED] = dense_side(cases[0], runtime, head, fused=True)
-    sides |= {label(case): streamed_side(case, runtime) for case in cases}
-    return interleaved(sides, repeats=settings.repeats, threads=threads or settings.threads, device=runtime.device)
-
-
-def observed(runtime: Runtime, case: HeadCase, make: Callable[[HeadCase, Runtime], Side]) -> Observed:
+def observed(runtime: Runtime, case: HeadCase, make: Callable[[HeadCase, Runtime], Step]) -> Observed:
     """What a head's steps hold and ask of others, in a process that has done nothing else.
 
-    Counted is a later step than the first, which may still set something up.
+    Counted is the second step: the first may still set something up.
     """
     make(replace(case, num_classes=min(case.num_classes, _WARM_CLASSES * runtime.world)), runtime)(0)
     peak = Peak(runtime.device)
     step = make(case, runtime)
     peak.restart()
-    for number in range(_MEMORY_STEPS):
-        step(number)
-    peak_bytes = peak.grown() - case.state_bytes
+    step(0)
     with Counts() as counts:
-        step(_MEMORY_STEPS)
-    return Observed(peak_bytes, counts.collectives.total(), counts.host_reads)
-
-
-def label(case: HeadCase) -> str:
-    """How a streamed case computes."""
-    return f"{case.operands} {case.mode} {case.sample_rate:g}"
+        step(1)
+    return Observed(peak.grown() - case.state_bytes, counts.collectives.total(), counts.host_reads)
 
 
 def fits(case: HeadCase) -> bool:
-    """Whether baseline and streamed head have room side by side in what memory there is."""
-    return case.ranks * (case.dense_bytes + case.state_bytes) < available_bytes()
+    """Whether the sides have room beside each other in what memory there is."""
+    return case.ranks * needed_bytes(case) < available_bytes()
+
+
+def needed_bytes(case: HeadCase) -> int:
+    """What the processes of `sides_of` hold together."""
+    return 2 * case.dense_bytes + case.state_bytes + case.batch * int(case.num_classes * case.sample_rate) * FLOAT_BYTES
 
 
 def require_memory(wanted: int, identities: int) -> None:
@@ -134,20 +126,16 @@ def require_memory(wanted: int, identities: int) -> None:
         )
 
 
-def slowest(by_rank: Sequence[dict[str, Timing]]) -> dict[str, Timing]:
-    """The longest time of any rank, by side."""
-    return {name: Timing(*map(max, zip(*(timings[name] for timings in by_rank)))) for name in by_rank[0]}
-
-
 def worst(by_rank: Sequence[Observed]) -> Observed:
     """The highest figures of any rank."""
     most_reads = max((rank.host_reads for rank in by_rank), key=Counter.total)
     return Observed(max(r.peak_bytes for r in by_rank), max(r.collectives for r in by_rank), most_reads)
 
 
-def row(case: HeadCase, timing: Timing, seen: Observed, ratio: float | None) -> dict[str, Any]:
+def row(case: HeadCase, timing: Timing, seen: Observed, ratios: tuple[float | None, float | None]) -> dict[str, Any]:
     """The columns of one head."""
     setting = {"identities": case.num_classes, "rate": case.sample_rate, "ranks": case.ranks}
     setting |= {"operands": case.operands, "mode": case.mode}
-    figures = {"CPU s": timing.cpu_s, "wall s": timing.wall_s, "x": ratio, "MB above state": seen.peak_bytes / 1e6}
+    figures = {"CPU s": timing.cpu_s, "wall s": timing.wall_s, "x": ratios[0], "x of best": ratios[1]}
+    figures["MB above state"] = seen.peak_bytes / 1e6
     return setting | figures | {"collectives": seen.collectives, "host reads": seen.host_reads.total()}

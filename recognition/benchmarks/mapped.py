@@ -11,13 +11,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recognition.benchmarks.clock import Timing, interleaved
+from recognition.benchmarks.clock import Timing, least, timed_step
 from recognition.benchmarks.memory import peak_resident_bytes, reset_peak
 from recognition.benchmarks.settings import Settings
-from recognition.benchmarks.sides import HeadCase, streamed_side
+from recognition.benchmarks.sides import HeadCase, streamed_step
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 
@@ -57,10 +58,9 @@ def bench_mapped(
 def timed_mapped(runtime: Runtime, case: HeadCase, settings: Settings) -> tuple[Timing, Timing, int]:
     """The quickest step on rows new to the table, the quickest on rows that it has, and peak resident bytes."""
     reset_peak()
-    step = streamed_side(case, runtime)
-    measure = {"threads": settings.threads, "device": runtime.device, "warmup": 0}
-    first = interleaved({"step": step}, repeats=_DRAWS, **measure)["step"]
-    later = interleaved({"step": lambda n: step(n % _DRAWS)}, repeats=_DRAWS * settings.repeats, **measure)["step"]
+    take = partial(timed_step, streamed_step(case, runtime), threads=settings.threads, device=runtime.device)
+    first = least(take(number) for number in range(_DRAWS))
+    later = least(take(number % _DRAWS) for number in range(_DRAWS * settings.repeats))
     return first, later, peak_resident_bytes()
 
 

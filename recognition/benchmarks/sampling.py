@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from recognition.benchmarks.baseline import draw_classes
-from recognition.benchmarks.clock import Timing, interleaved
-from recognition.benchmarks.settings import Settings
+from recognition.benchmarks.clock import Side, Step
 from recognition.head.sampling import Draw, tail_places
 from recognition.head.shards import num_sampled
 from recognition.runtime import Runtime
@@ -15,27 +16,35 @@ from recognition.runtime import Runtime
 SORTED, DRAWN = "sorted", "drawn"
 RATE = 0.1
 # Milliseconds each: more repeats cost nothing and find the undisturbed one.
-_REPEATS = 4
+MORE_REPEATS = 4
 
 
-def timed_sampling(runtime: Runtime, num_local: int, batch: int, settings: Settings) -> dict[str, Timing]:
-    """Timings of the baseline's way and of ours, `batch` labels in a shard of `num_local` classes."""
-    generator = torch.Generator().manual_seed(1)
-    labels_G = torch.randint(num_local, (batch,), generator=generator).to(runtime.device)
+def sampling_sides(num_local: int, batch: int) -> dict[str, Side]:
+    """The baseline's way and ours, `batch` labels in a shard of `num_local` classes."""
+    return {
+        SORTED: Side(partial(_sort, num_local, batch), keeps_memory=False),
+        DRAWN: Side(partial(_draw, num_local, batch)),
+    }
 
-    def sort(number: int) -> tuple[Tensor, Tensor]:
+
+def _sort(num_local: int, batch: int, runtime: Runtime) -> Step:
+    labels_G = _labels(num_local, batch, runtime)
+
+    def step(number: int) -> tuple[Tensor, Tensor]:
         index_S = draw_classes(labels_G, num_local, RATE)
         return index_S, torch.searchsorted(index_S, labels_G)
 
-    def draw(number: int) -> tuple[Tensor, Tensor]:
-        return drawn(labels_G, num_local, RATE, step=number)
+    return step
 
-    return interleaved(
-        {SORTED: sort, DRAWN: draw},
-        repeats=_REPEATS * settings.repeats,
-        threads=settings.threads,
-        device=runtime.device,
-    )
+
+def _draw(num_local: int, batch: int, runtime: Runtime) -> Step:
+    labels_G = _labels(num_local, batch, runtime)
+    return lambda number: drawn(labels_G, num_local, RATE, step=number)
+
+
+def _labels(num_local: int, batch: int, runtime: Runtime) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(num_local, (batch,), generator=generator).to(runtime.device)
 
 
 def drawn(labels_G: Tensor, num_local: int, rate: float, *, step: int) -> tuple[Tensor, Tensor]:

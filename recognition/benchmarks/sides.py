@@ -5,7 +5,7 @@ Both get the same random embeddings and labels and end with their centres update
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recognition.benchmarks.baseline import DenseHead
-from recognition.benchmarks.clock import Side
+from recognition.benchmarks.clock import Side, Step
 from recognition.head import CombinedMarginLoss, PartialFC
 from recognition.head.losses import CurricularFace
 from recognition.head.objective import Objective
@@ -24,6 +24,7 @@ from recognition.runtime import Runtime
 LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 SCALE, MARGIN = 64.0, 0.5
 FLOAT_BYTES = 4
+DENSE, DENSE_AT_BEST = "baseline", "baseline at its best"
 # As arcface_torch trains ArcFace, and a loss that wants the targets' cosines of all ranks first.
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "arcface": partial(CombinedMarginLoss, SCALE, 1.0, MARGIN, 0.0, margin_gradient="straight_through"),
@@ -87,7 +88,7 @@ def streamed_head(case: HeadCase, runtime: Runtime) -> PartialFC:
     )
 
 
-def streamed_side(case: HeadCase, runtime: Runtime, head: PartialFC | None = None) -> Side:
+def streamed_step(case: HeadCase, runtime: Runtime, head: PartialFC | None = None) -> Step:
     """A step of the streamed head: prepare, forward, backward, update."""
     head = head or streamed_head(case, runtime)
     share = batches(case, runtime)
@@ -108,7 +109,7 @@ def dense_head(case: HeadCase, runtime: Runtime) -> DenseHead:
     return DenseHead(case.embedding_size, case.num_classes, case.sample_rate, runtime=runtime, s=SCALE, margin=MARGIN)
 
 
-def dense_side(case: HeadCase, runtime: Runtime, head: DenseHead | None = None, *, fused: bool = False) -> Side:
+def dense_step(case: HeadCase, runtime: Runtime, head: DenseHead | None = None, *, fused: bool = False) -> Step:
     """A step of the baseline: forward, backward, torch.optim.SGD as arcface_torch calls it, or its fused kernel."""
     head = head or dense_head(case, runtime)
     share = batches(case, runtime)
@@ -130,3 +131,21 @@ def dense_optimizer(module: torch.nn.Module, *, fused: bool = False) -> torch.op
     return torch.optim.SGD(
         module.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True if fused else None
     )
+
+
+def sides_of(cases: Sequence[HeadCase], *, baseline: bool = True) -> dict[str, Side]:
+    """Streamed cases of one size by `label`, beside the baseline as arcface_torch's users have it and at its best.
+
+    Users have torch's default SGD, and the C library's way with freed memory: every buffer of logits is mapped and
+    zeroed by the kernel anew. At its best the baseline has the fused SGD, and keeps freed memory as training does here.
+    """
+    sides = {}
+    if baseline:
+        sides[DENSE] = Side(partial(dense_step, cases[0]), keeps_memory=False)
+        sides[DENSE_AT_BEST] = Side(partial(dense_step, cases[0], fused=True))
+    return sides | {label(case): Side(partial(streamed_step, case)) for case in cases}
+
+
+def label(case: HeadCase) -> str:
+    """How a streamed case computes."""
+    return f"{case.operands} {case.mode}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,17 +13,17 @@ from torch import nn
 
 from recognition.backbones import build_backbone
 from recognition.benchmarks.backbone import stock
-from recognition.benchmarks.clock import Side, Timing, interleaved
+from recognition.benchmarks.clock import Side, Step
 from recognition.benchmarks.counting import Counts
 from recognition.benchmarks.settings import Settings
-from recognition.benchmarks.sides import HeadCase, dense_head, dense_optimizer, streamed_head
+from recognition.benchmarks.sides import DENSE, DENSE_AT_BEST, HeadCase, dense_head, dense_optimizer, streamed_head
 from recognition.config import TrainConfig, load_config
 from recognition.config.source import CONFIGS_DIR
 from recognition.data.loader import Batch
 from recognition.runtime import Runtime
 from recognition.training.step import TrainStep
 
-BASELINE = "baseline"
+BASELINE, BASELINE_AT_BEST = DENSE, DENSE_AT_BEST
 MAX_GRAD_NORM = 5.0
 LR = 0.1
 
@@ -78,25 +78,26 @@ def bench_step(
         for is_compiled in ways
         for precision in precisions
     ]
-    timings = settings.apart(timed_steps, cases, settings)[0]
-    device = torch.device(settings.device)
+    timings = settings.timings(sides_of(cases))
     rows = []
     for name, timing in timings.items():
         row = {"network": network, "batch": batch, "identities": identities, "step": name}
         row |= {"CPU s": timing.cpu_s, "wall s": timing.wall_s}
-        rows.append(row | {"x": timings[BASELINE].figure(device) / timing.figure(device)})
+        rows.append(row | {"x": settings.ratio(timings, BASELINE, name)})
     return rows
 
 
-def timed_steps(
-    runtime: Runtime, cases: Sequence[StepCase], settings: Settings, threads: int | None = None
-) -> dict[str, Timing]:
-    """Timings by `label`, and of the baseline, which computes in float32."""
+def sides_of(cases: Sequence[StepCase]) -> dict[str, Side]:
+    """Cases of one size by `label`, beside the baseline in float32 as its users have it and at its best (sides.py)."""
+    sides = {BASELINE: Side(partial(baseline_step, cases[0]), keeps_memory=False)}
+    sides[BASELINE_AT_BEST] = Side(partial(baseline_step, cases[0], fused=True))
+    return sides | {case.label: Side(partial(train_step, case)) for case in cases}
+
+
+def backbone_of(case: StepCase) -> nn.Module:
+    """The network, the same in every process."""
     torch.manual_seed(0)
-    backbone = build_backbone(cases[0].network, image_size=cases[0].image_size).train()
-    sides = {BASELINE: baseline_step(cases[0], copy.deepcopy(backbone), runtime)}
-    sides |= {case.label: train_step(case, copy.deepcopy(backbone), runtime) for case in cases}
-    return interleaved(sides, repeats=settings.repeats, threads=threads or settings.threads, device=runtime.device)
+    return build_backbone(case.network, image_size=case.image_size).train()
 
 
 def batch_of(case: StepCase) -> Batch:
@@ -109,18 +110,18 @@ def batch_of(case: StepCase) -> Batch:
     return Batch(images_BHWC, labels_B, ids_B, torch.zeros_like(ids_B), 0.0)
 
 
-def train_step(case: StepCase, backbone: nn.Module, runtime: Runtime) -> Side:
+def train_step(case: StepCase, runtime: Runtime) -> Step:
     """The step that training takes."""
-    take_step = TrainStep(backbone, streamed_head(case.head, runtime), cfg=case.config, runtime=runtime)
+    take_step = TrainStep(backbone_of(case), streamed_head(case.head, runtime), cfg=case.config, runtime=runtime)
     batch = batch_of(case)
     return lambda number: take_step([batch], step=number, lr=LR)
 
 
-def baseline_step(case: StepCase, backbone: nn.Module, runtime: Runtime) -> Side:
-    """A step in float32 on NCHW images that came from the loader as floats; dense head, torch's default SGD."""
-    backbone = stock(backbone).to(runtime.device)
+def baseline_step(case: StepCase, runtime: Runtime, *, fused: bool = False) -> Step:
+    """A step in float32 on NCHW images that came from the loader as floats; dense head, torch's SGD."""
+    backbone = stock(backbone_of(case)).to(runtime.device)
     head = dense_head(case.head, runtime)
-    optimizer = dense_optimizer(nn.ModuleList([backbone, head]))
+    optimizer = dense_optimizer(nn.ModuleList([backbone, head]), fused=fused)
     batch = batch_of(case)
     x_BCHW = batch.images_BHWC.permute(0, 3, 1, 2).contiguous().float().sub_(127.5).div_(127.5).to(runtime.device)
     labels_B = batch.labels_B.to(runtime.device)
@@ -143,9 +144,7 @@ class AsOnDevice(TrainStep):
 
 def host_reads_of(runtime: Runtime, case: StepCase) -> Counter[str]:
     """Reads in the second step of training that make the host wait for the device."""
-    torch.manual_seed(0)
-    backbone = build_backbone(case.network, image_size=case.image_size).train()
-    take_step = AsOnDevice(backbone, streamed_head(case.head, runtime), cfg=case.config, runtime=runtime)
+    take_step = AsOnDevice(backbone_of(case), streamed_head(case.head, runtime), cfg=case.config, runtime=runtime)
     batch = batch_of(case)
     take_step([batch], step=0, lr=LR)
     on_host = [tensor for tensor in vars(batch).values() if isinstance(tensor, torch.Tensor)]

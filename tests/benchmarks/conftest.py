@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 
 from recognition.benchmarks import gates
+from recognition.benchmarks.clock import in_turns, timed_step
 from recognition.benchmarks.gates import Sizes
 from recognition.benchmarks.settings import Settings
 from recognition.benchmarks.step import StepCase
@@ -15,11 +17,20 @@ from recognition.runtime import Runtime
 
 @dataclasses.dataclass(frozen=True)
 class Here(Settings):
-    """One rank, not in a process of its own."""
+    """One rank and all sides in this process."""
 
     def apart(self, function, *args, ranks=1):
         assert ranks == 1
         return [function(Runtime(), *args)]
+
+    def timings_by_threads(self, sides, threads, *, ranks=1, repeats=None):
+        assert ranks == 1
+        steps = {name: side.make(Runtime()) for name, side in sides.items()}
+
+        def take(name, number):
+            return [timed_step(steps[name], number, threads=1, device=torch.device("cpu"))]
+
+        return [in_turns(take, sides, 1, 1) for _ in threads]
 
 
 SMALL_STEP = StepCase("mbf_tiny", 4, 20, image_size=32)

@@ -4,37 +4,67 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from recognition.benchmarks import clock
-from recognition.benchmarks.apart import apart
+from recognition.benchmarks.apart import Ranks
+from recognition.benchmarks.clock import Side, Timing, in_turns
 from recognition.benchmarks.memory import Peak
 from recognition.benchmarks.report import machine, show, table
+from recognition.benchmarks.settings import Settings
 from recognition.errors import InputError
 
 
-def test_sides_take_turns_and_the_least_counts(monkeypatch):
-    now, taken = {"process_time": 0.0, "perf_counter": 0.0}, []
+def test_sides_take_turns_the_slowest_rank_and_the_least_repeat_count():
+    taken = []
+    of_rank_0 = {"a": iter([9.0, 3.0, 2.0, 4.0]), "b": iter([1.0, 5.0, 7.0, 6.0])}
+
+    def take(name, number):
+        taken.append((name, number))
+        cpu_s = next(of_rank_0[name])
+        return [Timing(cpu_s, 10 - cpu_s), Timing(2.5, 0.5)]
+
+    timings = in_turns(take, {"a": None, "b": None}, 3, 1)
+    assert taken == [(name, number) for number in range(4) for name in "ab"]
+    assert timings == {"a": (2.5, 6.0), "b": (5.0, 3.0)}
+    assert timings["a"].figure(torch.device("cpu")) == 2.5
+    assert timings["a"].figure(torch.device("cuda")) == 6.0
+
+
+def test_a_step_costs_what_the_clocks_say(monkeypatch):
+    now = {"process_time": 1.0, "perf_counter": 5.0}
     for name in now:
         monkeypatch.setattr(clock.time, name, lambda name=name: now[name])
-    costs = {"a": iter([9.0, 3.0, 2.0, 4.0]), "b": iter([1.0, 5.0, 7.0, 6.0])}
 
-    def side(name):
-        def step(number):
-            taken.append((name, number))
-            cost = next(costs[name])
-            now["process_time"] += cost
-            now["perf_counter"] += 10 - cost
+    def step(number):
+        assert torch.get_num_threads() == 2
+        now["process_time"] += number
+        now["perf_counter"] += 0.5
 
-        return step
+    assert clock.timed_step(step, 3, threads=2, device=torch.device("cpu")) == Timing(cpu_s=3.0, wall_s=0.5)
 
-    timings = clock.interleaved({"a": side("a"), "b": side("b")}, repeats=3, warmup=1)
-    assert taken == [(name, number) for number in range(4) for name in "ab"]
-    assert timings == {"a": (2.0, 6.0), "b": (5.0, 3.0)}
-    assert timings["a"].figure(torch.device("cpu")) == 2.0
-    assert timings["a"].figure(torch.device("cuda")) == 6.0
+
+def make_busy(factor, runtime):
+    """A step that computes for a while, longer by `factor`."""
+    x = torch.ones(200, 200)
+
+    def step(number):
+        for _ in range(20 * factor):
+            x.mm(x)
+
+    return step
+
+
+def test_sides_run_in_processes_of_their_own_and_the_longer_one_takes_longer():
+    sides = {"short": Side(partial(make_busy, 1)), "long": Side(partial(make_busy, 20), keeps_memory=False)}
+    one, two = Settings(repeats=2).timings_by_threads(sides, (1, 1))
+    for timings in (one, two):
+        assert timings["long"].cpu_s > 5 * timings["short"].cpu_s > 0
+    assert Settings().ratio(one, "long", "short") == one["long"].cpu_s / one["short"].cpu_s
 
 
 def test_threads_are_set_for_the_block_alone():
@@ -60,9 +90,11 @@ def rank_and_sum(runtime, value):
 
 
 def test_ranks_run_in_processes_of_their_own():
-    results = apart(rank_and_sum, 10, ranks=2)
-    assert [result[1:] for result in results] == [(0, 21.0), (1, 21.0)]
-    assert len({os.getpid(), *(result[0] for result in results)}) == 3
+    with Ranks(2) as call:
+        first, second = call(rank_and_sum, 10), call(rank_and_sum, 20)
+    assert [result[1:] for result in first] == [(0, 21.0), (1, 21.0)]
+    assert [result[1:] for result in second] == [(0, 41.0), (1, 41.0)]
+    assert len({os.getpid(), *(result[0] for result in first + second)}) == 3
 
 
 def fail_on_rank_1(runtime):
@@ -73,7 +105,22 @@ def fail_on_rank_1(runtime):
 
 def test_a_failing_rank_is_heard_and_the_others_do_not_wait_for_it():
     with pytest.raises(InputError, match="rank 1 has a reason"):
-        apart(fail_on_rank_1, ranks=2)
+        Settings().apart(fail_on_rank_1, ranks=2)
+
+
+def mapped_for(runtime, num_bytes):
+    """Address space that a process gains by a large block and keeps once it is freed."""
+    before = int(Path("/proc/self/statm").read_text().split()[0])
+    block = torch.empty(num_bytes, dtype=torch.uint8)
+    del block
+    return (int(Path("/proc/self/statm").read_text().split()[0]) - before) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("keeps_memory", [True, False])
+def test_freed_memory_stays_with_those_that_keep_it(keeps_memory):
+    with Ranks(keeps_memory=keeps_memory) as call:
+        (kept,) = call(mapped_for, 200_000_000)
+    assert (kept > 150_000_000) == keeps_memory
 
 
 def end_as_the_kernel_does(runtime):
@@ -82,7 +129,7 @@ def end_as_the_kernel_does(runtime):
 
 def test_a_process_that_is_ended_from_outside_is_one_line():
     with pytest.raises(InputError, match=r"end_as_the_kernel_does.*out of memory"):
-        apart(end_as_the_kernel_does)
+        Settings().apart(end_as_the_kernel_does)
 
 
 ROWS = [{"way": "short", "figure": 0.12345, "n": 1_000_000, "passed": True}, {"way": "a longer one", "n": 2, "x": None}]
