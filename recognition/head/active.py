@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from recognition.head.centers import Centers
+from recognition.head.room import Room
 from recognition.head.sampling import Draw, tail_places
 
 
@@ -25,8 +26,9 @@ class ActiveRows:
         self.centers, self.num_drawn, self.seed, self.rank = centers, num_drawn, seed, rank
         self.takes_all = num_drawn >= centers.num_local
         self.rows_SCPD: torch.Tensor | None = None
+        self._room = Room(centers.device)
         self._worker = ThreadPoolExecutor(1, "centers") if centers.is_far and not self.takes_all else None
-        self._pending: Future | None = None
+        self._pending: list[Future] = []
         self._draw: Draw | None = None
 
     @property
@@ -45,12 +47,14 @@ class ActiveRows:
         self._draw = Draw(
             centers.num_local, self.num_drawn, seed=self.seed, step=step, rank=self.rank, device=centers.device
         )
-        self.rows_SCPD = self._buffer(self.num_drawn + num_tail)
-        # Batches to come have their slots already, and 0 times what lies there must be 0.
-        self.rows_SCPD[self.num_drawn :].zero_()
+        shape = (self.num_drawn + num_tail, *centers.table_KCPD.shape[1:])
+        self.rows_SCPD = self._room.of("rows", shape, centers.table_KCPD.dtype)
         self._missed: list[torch.Tensor] = []
         self._tail_T = torch.full((num_tail,), centers.num_local, device=centers.device)
         self._used_T = torch.zeros(num_tail, dtype=torch.bool, device=centers.device)
+        # Batches to come have their slots already, and 0 times what lies there must be 0. Queued with the rest:
+        # the rows of the step before may still be on their way out of this memory.
+        self._travel(torch.Tensor.zero_, self.rows_SCPD[self.num_drawn :])
         self._travel(centers.bring_in, self._draw.on(centers.home), self.rows_SCPD[: self.num_drawn])
 
     def place(self, labels_G: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -89,21 +93,15 @@ class ActiveRows:
 
     def wait(self) -> None:
         """Until nothing travels any more; errors of the journey are raised here."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+        pending, self._pending = self._pending, []
+        for journey in pending:
+            journey.result()
 
     def _classes(self) -> torch.Tensor:
         return torch.cat([self._draw.on(self.centers.device), self._tail_T])
-
-    def _buffer(self, num_slots: int) -> torch.Tensor:
-        shape = (num_slots, *self.centers.table_KCPD.shape[1:])
-        return torch.empty(shape, dtype=self.centers.table_KCPD.dtype, device=self.centers.device)
 
     def _travel(self, journey, *arguments: torch.Tensor) -> None:  # noqa: ANN001
         if self._worker is None:
             journey(*arguments)
             return
-        before, self._pending = self._pending, self._worker.submit(journey, *arguments)
-        if before is not None and before.done():
-            before.result()
+        self._pending.append(self._worker.submit(journey, *arguments))

@@ -22,9 +22,9 @@ _UNTOUCHED = -1
 class Centers:
     """Rows float32 (c, P, D) of the classes [first_class, first_class + K), on the device, the host or in a file.
 
-    `place` is "memory" (of `device`), "host", or "mmap:FOLDER" ("sparse:FOLDER": without asking whether the disk has room
-    for all classes). Rows in a file are made when they are first brought in, so that a file of any size is ready at
-    once and only grows by what was touched.
+    `place` is "memory" (of `device`), "host", or "mmap:FOLDER" ("sparse:FOLDER": without asking whether the disk has
+    room for all classes). Rows in a file are made when they are first brought in, so that a file of any size is ready
+    at once and only grows by what was touched.
     """
 
     def __init__(

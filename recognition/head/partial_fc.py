@@ -21,6 +21,7 @@ from recognition.head.centers import Centers
 from recognition.head.exchange import exchange_sums, gather_batch
 from recognition.head.health import Health
 from recognition.head.objective import Objective
+from recognition.head.room import Room
 from recognition.head.rows import RowOptimizer, RowSGD
 from recognition.head.shards import class_range, local_labels, num_sampled
 from recognition.head.sweep import OPERANDS, Coefficients, Part, Sample, sweep_backward, sweep_forward
@@ -103,6 +104,7 @@ class PartialFC(nn.Module):
         self.active = ActiveRows(self.centers, num_drawn, seed=seed, rank=runtime.rank)
         self.health = Health(num_classes, runtime.world, runtime.device)
         self._parts: list[Part] = []
+        self._room = Room(runtime.device)
 
     @property
     def weight(self) -> torch.Tensor:
@@ -155,7 +157,7 @@ class PartialFC(nn.Module):
             def update_(rows_RPD: torch.Tensor, grad_RD: torch.Tensor, place: slice) -> None:
                 optimizer.update_(rows_RPD, grad_RD, lr, touched if isinstance(touched, int) else touched[place])
 
-            sweep_backward(parts, self.active.rows_SCPD, update_, **options)
+            sweep_backward(parts, self.active.rows_SCPD, update_, room=self._room, **options)
         self.active.end(lr)
 
     def check(self) -> None:
@@ -172,8 +174,12 @@ class PartialFC(nn.Module):
         offset = self.objective.offset(self.num_classes, self._sum_dtype)
         sample = Sample(batch.x_GD, slot_G, targets.row_G, value_G, active_T)
         keep = self._keeps(len(slot_G), rows_SCPD.shape[:2].numel())
-        sweep = sweep_triton.sweep_forward if self._in_kernels else sweep_forward
-        swept = sweep(sample, rows_SCPD, self.objective, offset, operands=self.operands, keep=keep)
+        options = {"operands": self.operands, "keep": keep}
+        if self._in_kernels:
+            swept = sweep_triton.sweep_forward(sample, rows_SCPD, self.objective, offset, **options)
+        else:
+            options |= {"room": self._room, "part": len(self._parts)}
+            swept = sweep_forward(sample, rows_SCPD, self.objective, offset, **options)
         shares = exchange_sums(swept.sums_GQ, swept.numerator_GD, targets, self.runtime)
 
         closed = self.objective.close(shares.sums_GQ, shares.value_G, offset)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 
 from recognition.head.objective import Objective
+from recognition.head.room import Room
 
 # Logits of a block and gradient of its centres stay in the second-level cache: at G = 256 and D = 512, 1 and 2 MB.
 BLOCK_CLASSES = 1024
@@ -70,25 +71,29 @@ def sweep_forward(
     *,
     operands: str = "fp32",
     keep: bool = False,
+    room: Room | None = None,
+    part: int = 0,
 ) -> Swept:
-    """Sums and numerator over the active classes; with `keep` the weights too, in bfloat16 (float64: as they are)."""
+    """Sums and numerator over the active classes; with `keep` the weights too, in bfloat16 (float64: as they are).
+
+    They stay in `room` until the next step's `part` of the same number.
+    """
     with precision(operands):
-        x_GD = _operand(sample.x_GD, operands)
+        x_GD, room = _operand(sample.x_GD, operands), room or Room(rows_SCPD.device)
         numerator_GD = torch.zeros_like(sample.x_GD)
-        sums, kept = [], []
-        for block in _blocks(sample, rows_SCPD):
+        sums, kept = [], _kept_blocks(sample, rows_SCPD, room, part) if keep else None
+        for number, block in enumerate(_blocks(sample, rows_SCPD)):
             rows_RPD = rows_SCPD[block].flatten(0, 1)
-            unit_RD = _operand(rows_RPD[:, 0] * _inverse_norms(rows_RPD), operands, like=sample.x_GD)
-            weights_GR, sums_GQ = _weights(sample, x_GD, unit_RD, block, rows_SCPD, objective, offset)
+            unit_RD = _unit(rows_RPD, _inverse_norms(rows_RPD), x_GD.dtype, room)
+            weights_GR, sums_GQ = _weights(sample, x_GD, unit_RD, block, rows_SCPD, objective, offset, room)
             sums.append(sums_GQ)
-            if operands == "bf16" and weights_GR.dtype == torch.float32:
-                weights_GR = weights_GR.bfloat16()
-                numerator_GD += matmul(weights_GR, unit_RD)
+            if keep:
+                kept[number].copy_(weights_GR)
+            if unit_RD.dtype == torch.bfloat16:
+                numerator_GD += matmul(kept[number] if keep else weights_GR.bfloat16(), unit_RD)
             else:
                 numerator_GD.addmm_(weights_GR, unit_RD)
-            if keep:
-                kept.append(weights_GR if weights_GR.dtype == torch.float64 else weights_GR.bfloat16())
-        return Swept(torch.stack(sums).sum(0), numerator_GD, kept if keep else None)
+        return Swept(torch.stack(sums).sum(0), numerator_GD, kept)
 
 
 @torch.no_grad()
@@ -99,6 +104,7 @@ def sweep_backward(
     *,
     decay: float = 0.0,
     operands: str = "fp32",
+    room: Room | None = None,
 ) -> None:
     """Hand every block of rows to `update` with its gradient, the mean over the batches of `parts`.
 
@@ -109,6 +115,7 @@ def sweep_backward(
         scaled_parts = [
             _operand(part.sample.x_GD * part.coefficients.scale_G[:, None] / len(parts), operands) for part in parts
         ]
+        room = room or Room(rows_SCPD.device)
         for number, block in enumerate(_blocks(parts[0].sample, rows_SCPD)):
             rows_RPD = rows_SCPD[block].flatten(0, 1)
             first = block.start * rows_SCPD.shape[1]
@@ -118,16 +125,21 @@ def sweep_backward(
                 if part.kept is not None:
                     weights_GR = part.kept[number]
                 else:
-                    unit_RD = _operand(centers_RD * inverse_R1, operands, like=part.sample.x_GD)
-                    weights_GR, _ = _weights(part.sample, x_GD, unit_RD, block, rows_SCPD, part.objective, part.offset)
+                    unit_RD = _unit(rows_RPD, inverse_R1, x_GD.dtype, room)
+                    weights_GR, _ = _weights(
+                        part.sample, x_GD, unit_RD, block, rows_SCPD, part.objective, part.offset, room
+                    )
                 if weights_GR.dtype != scaled_GD.dtype:
-                    weights_GR = weights_GR.to(scaled_GD.dtype)
+                    weights_GR = room.of("operand", weights_GR.shape, scaled_GD.dtype).copy_(weights_GR)
                 _put(weights_GR, part.sample.row_G - first, part.coefficients.target_G)
-                term_RD = matmul(weights_GR.t(), scaled_GD)
+                name = "grad" if grad_RD is None else "term"
+                term_RD = room.of(name, (len(rows_RPD), x_GD.shape[1]), part.sample.x_GD.dtype)
+                matmul(weights_GR.t(), scaled_GD, out=term_RD)
                 grad_RD = term_RD if grad_RD is None else grad_RD.add_(term_RD)
             # Through u = w / |w|: what lies across the centre, over its length. Then the decay.
             grad_RD = grad_RD.to(centers_RD.dtype).mul_(inverse_R1)
-            along_R1 = torch.linalg.vecdot(grad_RD, centers_RD)[:, None].mul_(inverse_R1).mul_(inverse_R1)
+            product_RD = torch.mul(grad_RD, centers_RD, out=room.of("product", grad_RD.shape, grad_RD.dtype))
+            along_R1 = product_RD.sum(1, keepdim=True).mul_(inverse_R1).mul_(inverse_R1)
             grad_RD.addcmul_(centers_RD, along_R1.neg_().add_(decay))
             update(rows_RPD, grad_RD, slice(first, first + len(rows_RPD)))
 
@@ -140,10 +152,12 @@ def _weights(
     rows_SCPD: torch.Tensor,
     objective: Objective,
     offset: float | torch.Tensor,
+    room: Room,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights times slopes (G, R) of a block's rows, 0 at targets and inactive classes, and sums of weights (G, Q)."""
     num_classes, subcenters = rows_SCPD.shape[:2]
-    cos_GR = matmul(x_GD, unit_RD.t())
+    shape = (len(x_GD), len(unit_RD))
+    cos_GR = matmul(x_GD, unit_RD.t(), out=room.of("cos", shape, sample.x_GD.dtype))
     nearest_GN = None
     cos_GN = cos_GR
     if subcenters > 1:
@@ -190,20 +204,35 @@ def _inverse_norms(rows_RPD: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(rows_RPD[:, 0], dim=1, keepdim=True).clamp_min_(1e-12).reciprocal_()
 
 
-def _operand(tensor: torch.Tensor, operands: str, like: torch.Tensor | None = None) -> torch.Tensor:
+def _unit(rows_RPD: torch.Tensor, inverse_R1: torch.Tensor, dtype: torch.dtype, room: Room) -> torch.Tensor:
+    """Unit centres (R, D) in the format of the products' factors."""
+    centers_RD = rows_RPD[:, 0].to(dtype) if dtype == torch.float64 else rows_RPD[:, 0]
+    return torch.mul(centers_RD, inverse_R1, out=room.of("unit", centers_RD.shape, dtype))
+
+
+def _operand(tensor: torch.Tensor, operands: str) -> torch.Tensor:
     """`tensor` as a factor of a product: bfloat16 where asked for, except in float64."""
-    dtype = tensor.dtype if like is None else like.dtype
-    return tensor.to(torch.bfloat16 if operands == "bf16" and dtype == torch.float32 else dtype)
+    return tensor.bfloat16() if operands == "bf16" and tensor.dtype == torch.float32 else tensor
 
 
-def matmul(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def _kept_blocks(sample: Sample, rows_SCPD: torch.Tensor, room: Room, part: int) -> list[torch.Tensor]:
+    """Room (G, R) for the weights of every block, in one piece: many small ones would leave gaps between them."""
+    rows, (samples, _) = rows_SCPD.shape[:2].numel(), sample.x_GD.shape
+    dtype = torch.float64 if sample.x_GD.dtype == torch.float64 else torch.bfloat16
+    flat = room.of(f"kept {part}", (samples * rows,), dtype)
+    sizes = [samples * (block.stop - block.start) * rows_SCPD.shape[1] for block in _blocks(sample, rows_SCPD)]
+    return [piece.view(samples, -1) for piece in flat.split(sizes)]
+
+
+def matmul(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     """A product accumulated, and where the device can also returned, in float32 or better."""
     if left.dtype != torch.bfloat16:
-        return torch.mm(left, right)
+        return torch.mm(left, right, out=out)
     if left.is_cuda:
-        return torch.mm(left, right, out_dtype=torch.float32)
+        return torch.mm(left, right, out_dtype=torch.float32, out=out)
     # The CPU's kernels round their result to bfloat16.
-    return torch.mm(left, right).float()
+    product = torch.mm(left, right)
+    return product.float() if out is None else out.copy_(product)
 
 
 @contextmanager
