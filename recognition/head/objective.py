@@ -81,7 +81,7 @@ class Objective(nn.Module):
 
         The weight of a non-target is d sums[:, 0] / dz, here e^(z - offset).
         """
-        return cos_GN.mul_(self.s).sub_(offset).exp_().sum(1, keepdim=True)
+        return scaled_(cos_GN, self.s, offset).exp_().sum(1, keepdim=True)
 
     def close(self, sums_GQ: torch.Tensor, value_G: torch.Tensor, offset: float | torch.Tensor) -> Closed:
         """The loss, and what its gradient multiplies weights with, from sums over all classes of all ranks."""
@@ -101,6 +101,12 @@ class Objective(nn.Module):
     def regulariser(self, norm_B: torch.Tensor | None) -> torch.Tensor | None:
         """A scalar added to the mean loss of this rank's samples, differentiable in their norms."""
         return None
+
+
+def scaled_(cos_GN: torch.Tensor, scale: float, offset: float | torch.Tensor) -> torch.Tensor:
+    """scale * cos - offset in place, in one pass over memory."""
+    below = torch.as_tensor(offset, dtype=cos_GN.dtype, device=cos_GN.device).neg()
+    return torch.add(below, cos_GN, alpha=scale, out=cos_GN)
 
 
 def sum_range(scale: float, num_classes: int, dtype: torch.dtype) -> tuple[torch.dtype, float]:

@@ -189,7 +189,7 @@ class PartialFC(nn.Module):
         scale_G = torch.where(is_good_G, closed.scale_G * self.objective.s, 0)
         target_G = torch.where(is_good_G, closed.target_G, 0)
         coefficients = Coefficients(scale_G / len(scale_G), target_G * targets.slope_G)
-        self._parts.append(Part(sample, self.objective.frozen(), offset, coefficients, swept.kept))
+        self._parts.append(Part(sample, self.objective.frozen(), offset, coefficients, swept.kept, swept.inverse_R1))
 
         mine = slice(self.runtime.rank * len(x_BD), (self.runtime.rank + 1) * len(x_BD))
         mean_B, is_good_B = scale_G[mine] / len(x_BD), is_good_G[mine]

@@ -43,6 +43,7 @@ class Swept(NamedTuple):
     sums_GQ: torch.Tensor
     numerator_GD: torch.Tensor
     kept: list[torch.Tensor] | None
+    inverse_R1: torch.Tensor | None = None  # 1 / |w| of all S * c rows
 
 
 class Coefficients(NamedTuple):
@@ -60,6 +61,7 @@ class Part(NamedTuple):
     offset: float | torch.Tensor
     coefficients: Coefficients
     kept: list[torch.Tensor] | None
+    inverse_R1: torch.Tensor | None
 
 
 @torch.no_grad()
@@ -81,10 +83,11 @@ def sweep_forward(
     with precision(operands):
         x_GD, room = _operand(sample.x_GD, operands), room or Room(rows_SCPD.device)
         numerator_GD = torch.zeros_like(sample.x_GD)
-        sums, kept = [], _kept_blocks(sample, rows_SCPD, room, part) if keep else None
+        sums, inverses, kept = [], [], _kept_blocks(sample, rows_SCPD, room, part) if keep else None
         for number, block in enumerate(_blocks(sample, rows_SCPD)):
             rows_RPD = rows_SCPD[block].flatten(0, 1)
-            unit_RD = _unit(rows_RPD, _inverse_norms(rows_RPD), x_GD.dtype, room)
+            inverses.append(_inverse_norms(rows_RPD))
+            unit_RD = _unit(rows_RPD, inverses[-1], x_GD.dtype, room)
             weights_GR, sums_GQ = _weights(sample, x_GD, unit_RD, block, rows_SCPD, objective, offset, room)
             sums.append(sums_GQ)
             if keep:
@@ -93,7 +96,7 @@ def sweep_forward(
                 numerator_GD += matmul(kept[number] if keep else weights_GR.bfloat16(), unit_RD)
             else:
                 numerator_GD.addmm_(weights_GR, unit_RD)
-        return Swept(torch.stack(sums).sum(0), numerator_GD, kept)
+        return Swept(torch.stack(sums).sum(0), numerator_GD, kept, torch.cat(inverses))
 
 
 @torch.no_grad()
@@ -119,7 +122,8 @@ def sweep_backward(
         for number, block in enumerate(_blocks(parts[0].sample, rows_SCPD)):
             rows_RPD = rows_SCPD[block].flatten(0, 1)
             first = block.start * rows_SCPD.shape[1]
-            centers_RD, inverse_R1 = rows_RPD[:, 0], _inverse_norms(rows_RPD)
+            # The last batch saw all rows of the tail.
+            centers_RD, inverse_R1 = rows_RPD[:, 0], parts[-1].inverse_R1[first : first + len(rows_RPD)]
             grad_RD = None
             for part, x_GD, scaled_GD in zip(parts, x_parts, scaled_parts):
                 if part.kept is not None:

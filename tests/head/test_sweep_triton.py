@@ -105,7 +105,7 @@ def by_blocks(case: Case) -> dict[str, torch.Tensor]:
         swept.append(
             sweep.sweep_forward(sample, rows_SCPD, case.objective, case.offset, keep=case.keep, **options),
         )
-        parts.append(Part(sample, case.objective, case.offset, by, swept[-1].kept))
+        parts.append(Part(sample, case.objective, case.offset, by, swept[-1].kept, swept[-1].inverse_R1))
 
     def update(rows_RPD: torch.Tensor, grad_RD: torch.Tensor, place: slice) -> None:
         RowSGD(MOMENTUM, DECAY).update_(rows_RPD, grad_RD, LR, 0)
@@ -191,7 +191,7 @@ def test_a_shard_without_classes_has_sums_of_zero(keep):
     swept = sweep_triton.sweep_forward(sample, rows_SCPD, case.objective, case.offset, keep=keep)
     assert torch.equal(swept.sums_GQ, torch.zeros(case.G, 1))
     assert torch.equal(swept.numerator_GD, torch.zeros(case.G, case.D))
-    part = Part(sample, case.objective, case.offset, by, swept.kept)
+    part = Part(sample, case.objective, case.offset, by, swept.kept, swept.inverse_R1)
     sweep_triton.sweep_backward([part], rows_SCPD, sweep_triton.SGDStep(MOMENTUM, LR))
 
 
@@ -243,7 +243,7 @@ def test_a_captured_step_never_waits_and_follows_the_learning_rate(name):
     def run() -> None:
         swept = sweep_triton.sweep_forward(sample, rows_SCPD, case.objective, case.offset, keep=case.keep, **options)
         update = sweep_triton.SGDStep(MOMENTUM, lr)
-        part = Part(sample, case.objective, case.offset, by, swept.kept)
+        part = Part(sample, case.objective, case.offset, by, swept.kept, swept.inverse_R1)
         sweep_triton.sweep_backward([part], rows_SCPD, update, decay=DECAY, **options)
 
     run()

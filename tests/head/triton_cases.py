@@ -97,7 +97,7 @@ def step(case: Case, device: str = "cpu", lr: float | torch.Tensor = LR) -> dict
             swept.append(
                 sweep_triton.sweep_forward(sample, rows_SCPD, case.objective, case.offset, keep=case.keep, **options)
             )
-            parts.append(Part(sample, case.objective, case.offset, by, swept[-1].kept))
+            parts.append(Part(sample, case.objective, case.offset, by, swept[-1].kept, swept[-1].inverse_R1))
         update = sweep_triton.SGDStep(MOMENTUM, lr)
         sweep_triton.sweep_backward(parts, rows_SCPD, update, decay=DECAY, **options)
     finally:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recognition.errors import InputError
-from recognition.head.objective import Closed, Objective
+from recognition.head.objective import Closed, Objective, scaled_
 
 
 class UniFace(Objective):
@@ -53,7 +53,7 @@ class UniFace(Objective):
 
     def weigh_(self, cos_GN: torch.Tensor, offset: float | torch.Tensor) -> torch.Tensor:
         """Sigmoids in place; returns sums (G, 2), of log(1 + e^(z - b)) and of the sigmoids."""
-        z_GN = cos_GN.mul_(self.s).sub_(offset)
+        z_GN = scaled_(cos_GN, self.s, offset)
         losses_G = F.softplus(z_GN, threshold=50).sum(1)
         return torch.stack((losses_G, z_GN.sigmoid_().sum(1)), 1)
 
