@@ -1,4 +1,4 @@
-"""Every loss on the sharded head against its dense reference, over several steps: 1 to 4 ranks, sampled, accumulated."""
+"""Every loss on the sharded head against its dense reference, over steps: 1 to 4 ranks, sampled, accumulated."""
 
 import functools
 from typing import NamedTuple

@@ -45,7 +45,8 @@ def test_centres_in_a_file_train_like_those_in_memory(world, optimizer, batches,
     for (losses, centers), (file_losses, file_centers) in zip(*results):
         assert torch.equal(file_losses, losses)
         assert torch.equal(file_centers, centers)
-    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [f"{r}-of-{world}.centers" for r in range(world)]
+    files = sorted(path.name for path in (tmp_path / "set").iterdir())
+    assert files == [f"{rank}-of-{world}.centers" for rank in range(world)]
 
 
 def test_all_classes_in_a_file_train_like_those_in_memory(tmp_path):
