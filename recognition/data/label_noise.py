@@ -156,9 +156,7 @@ def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed
 
 def _clean_classes(reader: RecordReader) -> int:
     if reader.num_classes is None:
-        raise InputError(
-            f"{reader.path}: does not say how many identities it has; write `property`: C,112,112"
-        )
+        raise InputError(f"{reader.path}: does not say how many identities it has; write `property`: C,112,112")
     if not len(reader.image_keys):
         raise InputError(f"{reader.path}: holds no image records; give the set that was packed")
     return reader.num_classes
