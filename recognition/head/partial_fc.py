@@ -31,7 +31,7 @@ from recognition.runtime import Runtime
 
 MODES = ("auto", "keep", "recompute")
 # Up to here, "auto" keeps the weights of a batch (2 bytes each) for the second sweep instead of computing them again.
-_KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}
+KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}
 
 
 class HeadOutput(NamedTuple):
@@ -207,7 +207,7 @@ class PartialFC(nn.Module):
     def _keeps(self, num_samples: int, num_rows: int) -> bool:
         if self.mode != "auto":
             return self.mode == "keep"
-        return 2 * num_samples * num_rows <= _KEPT_BYTES.get(self.runtime.device.type, 0)
+        return 2 * num_samples * num_rows <= KEPT_BYTES.get(self.runtime.device.type, 0)
 
 
 class _Found(NamedTuple):

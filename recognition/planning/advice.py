@@ -173,7 +173,7 @@ def _place_reason(centers: str, wish: Plan) -> str:
         return f"centers={centers}: as asked for"
     if centers == "host":
         return "centers=host: the table does not fit on the GPU; rows travel while the backbone runs"
-    return "centers=mmap:PATH: the table does not fit in memory; rows come from the disk while the backbone runs"
+    return "centers=mmap:FOLDER: the table does not fit in memory; rows come from the disk while the backbone runs"
 
 
 def _rate_reason(rate: float, head_share: float) -> str:
@@ -205,7 +205,7 @@ def _options(wish: Plan) -> Iterator[str]:
         lower = "" if rate == setting.sample_rate else f" with sample_rate={rate}"
         if machine.is_gpu:
             changes.append((f"centers=host{lower}", {"centers": "host", "sample_rate": rate}))
-        changes.append((f"centers=mmap:PATH{lower}", {"centers": "mmap", "sample_rate": rate}))
+        changes.append((f"centers=mmap:FOLDER{lower}", {"centers": "mmap", "sample_rate": rate}))
     for text, change in changes:
         if not plan(replace(setting, **change), machine, link=wish.link).short_bytes:
             yield text

@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from recognition.head.partial_fc import KEPT_BYTES
 from recognition.head.sweep import BLOCK_CLASSES
 from recognition.planning.backbone_trace import BackboneTrace, trace_backbone
 from recognition.planning.machines import Machine
 from recognition.planning.setting import Setting
 
-# What head_mode="auto" keeps at most between the two sweeps; the limits of PartialFC.
-KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}
 # Pages of a mapped table that a process holds at most, as a share of what a step touches.
 RESIDENT_PAGES_BYTES = 256 << 20
 

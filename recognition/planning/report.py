@@ -110,7 +110,7 @@ def _rows(values: dict[str, str]) -> list[str]:
 def _keys(setting: Setting) -> dict[str, Any]:
     """The setting in the words of a config."""
     keys = {"batch_size": setting.batch, "sample_rate": f"{setting.sample_rate:g}", "precision": setting.precision}
-    keys |= {"head_mode": setting.mode, "centers": "mmap:PATH" if setting.centers == "mmap" else setting.centers}
+    keys |= {"head_mode": setting.mode, "centers": "mmap:FOLDER" if setting.centers == "mmap" else setting.centers}
     return keys | ({"gradient_checkpointing": True} if setting.gradient_checkpointing else {})
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 
+from recognition.head.partial_fc import KEPT_BYTES
 from recognition.planning.advice import plan
 from recognition.planning.backbone_trace import trace_backbone
 from recognition.planning.machines import find_machine
-from recognition.planning.memory import KEPT_BYTES, keeps
+from recognition.planning.memory import keeps
 from recognition.planning.setting import Setting
 from recognition.planning.speed import speed_of
 
@@ -84,9 +85,6 @@ def test_optimizer_state(keys, slots):
 
 
 def test_automatic_mode_is_that_of_the_head():
-    from recognition.head import partial_fc
-
-    assert partial_fc._KEPT_BYTES == KEPT_BYTES
     machine = find_machine("h200")
     classes = KEPT_BYTES["cuda"] // 2 // 128
     assert keeps(Setting(identities=classes, batch=128), machine)
