@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from pathlib import Path
 
 import torch
@@ -37,7 +38,8 @@ def reset_peak() -> None:
 
 
 def release_freed() -> None:
-    """Hand memory that was freed back to the kernel, so that what follows cannot hide in it."""
+    """Hand memory that nobody uses back to the kernel, so that what follows cannot hide in it."""
+    gc.collect()
     if hasattr(ctypes.CDLL(None), "malloc_trim"):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -20,9 +20,9 @@ class Settings:
     threads: int = 1
     device: str = "cpu"
 
-    def apart(self, function: Callable[..., Any], *args: Any, ranks: int = 1) -> list[Any]:
+    def apart(self, function: Callable[..., Any], *args: Any, ranks: int = 1, keeps_memory: bool = True) -> list[Any]:
         """Results by rank of `function(runtime, *args)` in fresh processes."""
-        with Ranks(ranks, device=self.device, threads=self.threads) as call:
+        with Ranks(ranks, device=self.device, threads=self.threads, keeps_memory=keeps_memory) as call:
             return call(function, *args)
 
     def timings(self, sides: Mapping[str, Side], *, ranks: int = 1, repeats: int | None = None) -> dict[str, Timing]:

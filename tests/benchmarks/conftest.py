@@ -19,7 +19,7 @@ from recognition.runtime import Runtime
 class Here(Settings):
     """One rank and all sides in this process."""
 
-    def apart(self, function, *args, ranks=1):
+    def apart(self, function, *args, ranks=1, keeps_memory=True):
         assert ranks == 1
         return [function(Runtime(), *args)]
 
