@@ -31,40 +31,54 @@ def permutation_keys(*words: int) -> np.ndarray:
 
 def permute(indices: np.ndarray, size: int, keys: np.ndarray) -> np.ndarray:
     """Image, int64, of each index in [0, size) under the permutation of `keys`; same shape, ValueError out of range."""
-    return _walk(indices, size, keys, _encrypt_)
+    return _walked(_checked(indices, size), size, keys, _encrypt_)
 
 
 def unpermute(indices: np.ndarray, size: int, keys: np.ndarray) -> np.ndarray:
     """The inverse of `permute`: `unpermute(permute(i, n, k), n, k) == i`."""
-    return _walk(indices, size, keys, _decrypt_)
+    return _walked(_checked(indices, size), size, keys, _decrypt_)
 
 
-def _walk(indices: np.ndarray, size: int, keys: np.ndarray, cipher) -> np.ndarray:  # noqa: ANN001
+def permuted_first(count: int, size: int, keys: np.ndarray) -> np.ndarray:
+    """Images, int64 (count,), of 0, 1, ..., count - 1; the same as `permute` gives them."""
+    if not 0 <= count <= size:
+        raise ValueError(f"count={count} indices are not among size={size}")
+    return _walked(np.arange(count, dtype=np.uint64), size, keys, _encrypt_)
+
+
+def _checked(indices: np.ndarray, size: int) -> np.ndarray:
+    """A copy of the indices, uint64."""
     indices = np.asarray(indices, np.int64)
     if not 1 <= size <= MAX_SIZE:
         raise ValueError(f"a permutation needs 1 <= size <= 2**62, not {size}")
     if indices.size and not (indices.min() >= 0 and indices.max() < size):
         raise ValueError(f"indices must lie in [0, {size}); they reach from {indices.min()} to {indices.max()}")
-    a = math.isqrt(size - 1) + 1
+    return indices.astype(np.uint64)
+
+
+def _walked(values: np.ndarray, size: int, keys: np.ndarray, cipher_) -> np.ndarray:  # noqa: ANN001
+    """The values' images as int64, in their place."""
+    a = math.isqrt(max(size, 1) - 1) + 1
     b = -(-size // a)
     if size > SMALL:
         keys = keys[:ROUNDS]
-    values = indices.ravel().astype(np.uint64)
-    for start in range(0, values.size, _BLOCK):
-        block = values[start : start + _BLOCK]
-        cipher(block, a, b, keys)
+    flat = values.reshape(-1)
+    room = np.empty((4, min(_BLOCK, flat.size)), np.uint64)
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]
+        cipher_(block, a, b, keys, room)
         # Cycle walking: a value outside is sent round again; it comes back inside, because the start was inside.
         outside = np.flatnonzero(block >= np.uint64(size))
         while outside.size:
             again = block[outside]
-            cipher(again, a, b, keys)
+            cipher_(again, a, b, keys, room)
             block[outside] = again
             outside = outside[again >= np.uint64(size)]
-    return values.view(np.int64).reshape(indices.shape)
+    return values.view(np.int64)
 
 
-def _encrypt_(values: np.ndarray, a: int, b: int, keys: np.ndarray) -> None:
-    left, right, word, spare = _halves(values, b)
+def _encrypt_(values: np.ndarray, a: int, b: int, keys: np.ndarray, room: np.ndarray) -> None:
+    left, right, word, spare = _halves(values, b, room)
     for turn, key in enumerate(keys):
         changed, other, modulus = (left, right, a) if turn % 2 == 0 else (right, left, b)
         changed += _round(other, key, modulus, word, spare)
@@ -72,8 +86,8 @@ def _encrypt_(values: np.ndarray, a: int, b: int, keys: np.ndarray) -> None:
     _join(left, right, b, values)
 
 
-def _decrypt_(values: np.ndarray, a: int, b: int, keys: np.ndarray) -> None:
-    left, right, word, spare = _halves(values, b)
+def _decrypt_(values: np.ndarray, a: int, b: int, keys: np.ndarray, room: np.ndarray) -> None:
+    left, right, word, spare = _halves(values, b, room)
     for turn, key in reversed(list(enumerate(keys))):
         changed, other, modulus = (left, right, a) if turn % 2 == 0 else (right, left, b)
         changed += np.uint64(modulus)
@@ -82,10 +96,12 @@ def _decrypt_(values: np.ndarray, a: int, b: int, keys: np.ndarray) -> None:
     _join(left, right, b, values)
 
 
-def _halves(values: np.ndarray, b: int) -> tuple[np.ndarray, ...]:
-    """Quotient and remainder by b, and two arrays to work with."""
-    left = values // np.uint64(b)
-    return left, values - left * np.uint64(b), np.empty_like(values), np.empty_like(values)
+def _halves(values: np.ndarray, b: int, room: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Quotient and remainder by b, and two arrays to work with, all in `room`."""
+    left, right, word, spare = room[:, : values.size]
+    np.floor_divide(values, np.uint64(b), out=left)
+    np.subtract(values, np.multiply(left, np.uint64(b), out=spare), out=right)
+    return left, right, word, spare
 
 
 def _join(left: np.ndarray, right: np.ndarray, b: int, out: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recognition.permutation import MAX_SIZE, permutation_keys, permute, unpermute
+from recognition.permutation import MAX_SIZE, permutation_keys, permute, permuted_first, unpermute
 
 
 @pytest.mark.parametrize("size", [*range(1, 70), 99, 100, 101, 4096, 10_007, 99_999])
@@ -13,6 +13,8 @@ def test_every_index_comes_out_once_and_the_inverse_undoes_it(size):
     assert image.dtype == np.int64
     assert np.array_equal(np.sort(image), np.arange(size))
     assert np.array_equal(unpermute(image, size, keys), np.arange(size))
+    for count in (0, 1, size // 2, size):
+        assert np.array_equal(permuted_first(count, size, keys), image[:count])
 
 
 def test_single_positions_of_a_huge_range_need_no_list():

@@ -8,10 +8,9 @@ made, and its rows fetched, before the labels of the other ranks are known.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
-from recognition.permutation import permutation_keys, permute, unpermute
+from recognition.permutation import permutation_keys, permuted_first, unpermute
 
 # Keeps the sampling keys apart from those that other users of a permutation derive from the same seed.
 _PURPOSE = 0x5A3B1E
@@ -24,7 +23,7 @@ class Draw:
         self, num_local: int, num_drawn: int, *, seed: int, step: int, rank: int, device: torch.device
     ) -> None:
         self._keys, self._num_local = permutation_keys(_PURPOSE, seed, step, rank), num_local
-        drawn = permute(np.arange(num_drawn), num_local, self._keys)
+        drawn = permuted_first(num_drawn, num_local, self._keys)
         if device.type == "cuda":
             # There a binary search is one kernel, and the inverse a hundred.
             drawn.sort()
