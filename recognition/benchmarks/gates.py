@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +81,8 @@ def softmax_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
 
 def memory_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     """Peak memory above weights and momentum."""
+    # Memory does not depend on how many threads fill it.
+    settings = dataclasses.replace(settings, threads=usable_cores())
     gates = []
     for mode, bound in {"recompute": 64, "keep": 600}.items():
         case = sizes.head(sizes.many_classes, mode=mode)
