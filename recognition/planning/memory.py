@@ -70,17 +70,21 @@ def memory_of(setting: Setting, trace: BackboneTrace, machine: Machine) -> Memor
     if setting.gradient_acc > 1:
         # Those of the micro-steps before are there during all of the next; the trace leaves them out, as with buckets.
         always |= gradients
-    # Rows of a far table are fetched while the backbone runs, and those of the step before are still on their way back.
-    rows = {"rows of the step": rows_bytes(setting), "rows on their way back": _rows_on_their_way(setting, machine)}
+    # Working memory of the head stays from step to step; that of the kernels on a GPU goes back to its allocator.
+    always |= {"rows of the step": rows_bytes(setting), "blocks of the sweeps": working_bytes(setting, machine)}
+    if not machine.is_gpu:
+        always |= {"weights kept for the second sweep": held.pop("weights kept for the second sweep")}
     images = {"input batch": trace.input_bytes}
     moments = {
-        "forward pass": images | _activations(trace, trace.forward_peak_bytes) | rows,
+        "forward pass": images | _activations(trace, trace.forward_peak_bytes),
         "sweep of the head": images
         | _activations(trace, trace.input_bytes + trace.activations_bytes)
         | held
-        | {"blocks of the sweep": forward_block_bytes(setting, machine)},
+        | {"passing tensors of the sweep": forward_passing_bytes(setting, machine)},
         "backward pass": images | _activations(trace, trace.backward_peak_bytes) | held,
-        "update of the centres": gradients | held | {"blocks of the sweep": backward_block_bytes(setting, machine)},
+        "update of the centres": gradients
+        | held
+        | {"passing tensors of the sweep": backward_passing_bytes(setting, machine)},
     }
     moment, parts = max(moments.items(), key=lambda item: sum(item[1].values()))
     return Memory({name: size for name, size in (always | parts).items() if size}, moment, _far(setting))
@@ -110,31 +114,36 @@ def keeps(setting: Setting, machine: Machine) -> bool:
     return setting.mode == "keep"
 
 
-def forward_block_bytes(setting: Setting, machine: Machine) -> int:
-    """Most bytes that a block of the forward sweep needs beside what is held, numerators and columns included."""
-    G, D = setting.global_batch, setting.embedding_size
-    rows, narrow = _block_rows(setting), operands_of(setting, machine) == "bf16"
-    unit, weights = rows * D * 4, G * rows * 4
-    if narrow:
-        # Unit rows and weights stay in bfloat16; the CPU's product is in it, too, before it is widened.
-        block = max(unit + unit // 2 * 2 + weights // 2, unit // 2 + 2 * weights)
-    else:
-        block = max(2 * unit + weights, unit + 2 * weights)
-    return block + _subcenter_bytes(setting, weights) + _column_bytes(setting) + (G * D * 2 if narrow else 0)
+def working_bytes(setting: Setting, machine: Machine) -> int:
+    """What the blocks of both sweeps use over and over: unit centres, cosines, weights as a factor, gradients."""
+    rows = _block_rows(setting)
+    unit, weights = rows * setting.embedding_size * 4, setting.global_batch * rows * 4
+    narrow = 2 if operands_of(setting, machine) == "bf16" else 1
+    # Weights are brought into the factors' format where they are not in it: kept ones are in bfloat16.
+    factor = weights // narrow if keeps(setting, machine) != (narrow == 2) else 0
+    gradients = (3 if setting.gradient_acc > 1 else 2) * unit
+    return unit // narrow + weights + factor + gradients
 
 
-def backward_block_bytes(setting: Setting, machine: Machine) -> int:
-    """Most bytes that a block of the second sweep and its update need."""
+def forward_passing_bytes(setting: Setting, machine: Machine) -> int:
+    """What else the forward sweep needs at once, numerators and columns included."""
+    G, D = setting.global_batch, setting.embedding_size
+    rows, block = _block_rows(setting), 0
+    if operands_of(setting, machine) == "bf16":
+        # The CPU's product comes in bfloat16; weights that are not kept are narrowed for the next one.
+        block = G * rows * 2 * (1 if keeps(setting, machine) else 2) + G * D * 2
+    return block + _subcenter_bytes(setting, G * rows * 4) + _column_bytes(setting)
+
+
+def backward_passing_bytes(setting: Setting, machine: Machine) -> int:
+    """What else the second sweep and its update need at once."""
     G, D = setting.global_batch, setting.embedding_size
     rows, narrow = _block_rows(setting), operands_of(setting, machine) == "bf16"
-    unit, weights = rows * D * 4, G * rows * 4
-    scaled = G * D * (4 + (4 if narrow else 0))
-    if keeps(setting, machine):
-        block = 3 * unit if narrow else max(2 * unit + weights, unit + 2 * weights)
-        return block + scaled
-    narrower = 2 if narrow else 1
-    block = max((1 + 2 / narrower) * unit + weights, (1 + 1 / narrower) * unit + 2 * weights)
-    return round(block) + scaled + _subcenter_bytes(setting, weights)
+    # Scaled embeddings of every batch, and what their narrowing passes through.
+    scaled = setting.gradient_acc * G * D * 4 + (G * D * 4 if narrow else 0)
+    product = max(rows * D * 2, 0 if keeps(setting, machine) else G * rows * 2) if narrow else 0
+    spread = 0 if keeps(setting, machine) else _subcenter_bytes(setting, G * rows * 4)
+    return scaled + product + spread
 
 
 def operands_of(setting: Setting, machine: Machine) -> str:
@@ -180,17 +189,11 @@ def _held_by_head(setting: Setting, machine: Machine) -> dict[str, int]:
     """What lives from the sweep to the update."""
     G, D = setting.global_batch, setting.embedding_size
     return {
-        "rows of the step": rows_bytes(setting),
         "gathered embeddings": setting.gradient_acc * G * (D + 4) * 4,
         "weights kept for the second sweep": setting.gradient_acc * kept_bytes(setting)
         if keeps(setting, machine)
         else 0,
     }
-
-
-def _rows_on_their_way(setting: Setting, machine: Machine) -> int:
-    is_far = setting.centers == "mmap" or (setting.centers == "host" and machine.is_gpu)
-    return rows_bytes(setting) if is_far else 0
 
 
 def _column_bytes(setting: Setting) -> int:

@@ -72,8 +72,10 @@ def test_whole_step(keys):
 
     measured, _ = measure(lambda: take_steps(setting))
 
-    # Seen: 1.7 % at most. 4 % is less than the smallest part that matters here, the weights kept at rate 0.2.
-    assert planned.tensor_bytes == pytest.approx(measured.peak_bytes, rel=0.04)
+    # 4 % is less than the smallest part of the head that matters here, the weights kept at rate 0.2. Where the peak is
+    # the backbone's, its kernels decide.
+    tolerance = KERNELS if planned.moment == "backward pass" else 0.04
+    assert planned.tensor_bytes == pytest.approx(measured.peak_bytes, rel=tolerance)
 
 
 def test_two_ranks_hold_half_the_classes_and_gradients_in_buckets():
