@@ -12,6 +12,7 @@ import torch
 
 from launch import bench
 from recognition.benchmarks import gates, lazy, sampling, sides
+from recognition.benchmarks.clock import Timing
 from recognition.benchmarks.gates import AT_LEAST, AT_MOST, Gate
 from recognition.errors import InputError
 from recognition.head.rows import RowSGD
@@ -53,6 +54,20 @@ def test_the_command_ends_with_1_where_a_figure_falls_short(monkeypatch, tmp_pat
     assert [row["passed"] for row in rows] == [figure >= 2 for figure in figures]
     assert set(rows[0]) == COLUMNS
     assert ("NO" in capsys.readouterr().out) == (code == 1)
+
+
+def test_a_ratio_is_the_baselines_time_over_ours(monkeypatch, here, tiny):
+    """CPU time decides; wall time, and the baseline at its best, are told beside it."""
+    times = {sides.DENSE: 6.0, sides.DENSE_AT_BEST: 4.5, "fp32 auto": 2.0, "bf16 auto": 1.0}
+    by_threads = [
+        {name: Timing(t, 99.0) for name, t in times.items()},
+        {name: Timing(99.0, t * t) for name, t in times.items()},
+    ]
+    monkeypatch.setattr(type(here), "timings_by_threads", lambda *args, **options: [one, all_cores])
+    rows = gates.bench_gates(here, groups=["softmax"], sizes=tiny)
+    assert [row["figure"] for row in rows] == [3.0, 6.0]
+    assert [row["passed"] for row in rows] == [True, True]
+    assert "6 -> 2 CPU s; against the baseline at its best 2.25x; wall, 1 threads 9.00x" in rows[0]["detail"]
 
 
 def test_an_unknown_group_is_named_with_those_there_are(here):

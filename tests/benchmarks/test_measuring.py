@@ -48,8 +48,9 @@ def test_a_step_costs_what_the_clocks_say(monkeypatch):
     assert clock.timed_step(step, 3, threads=2, device=torch.device("cpu")) == Timing(cpu_s=3.0, wall_s=0.5)
 
 
-def make_busy(factor, runtime):
-    """A step that computes for a while, longer by `factor`."""
+def make_busy(factor, keeps_memory, runtime):
+    """A step that computes for a while, longer by `factor`, in a process that treats freed memory as it should."""
+    assert (mapped_for(runtime, 200_000_000) > 150_000_000) == keeps_memory
     x = torch.ones(200, 200)
 
     def step(number):
@@ -60,7 +61,10 @@ def make_busy(factor, runtime):
 
 
 def test_sides_run_in_processes_of_their_own_and_the_longer_one_takes_longer():
-    sides = {"short": Side(partial(make_busy, 1)), "long": Side(partial(make_busy, 20), keeps_memory=False)}
+    sides = {
+        "short": Side(partial(make_busy, 1, True)),
+        "long": Side(partial(make_busy, 20, False), keeps_memory=False),
+    }
     one, two = Settings(repeats=2).timings_by_threads(sides, (1, 1))
     for timings in (one, two):
         assert timings["long"].cpu_s > 5 * timings["short"].cpu_s > 0

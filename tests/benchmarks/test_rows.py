@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from recognition.backbones import build_backbone
-from recognition.benchmarks import mapped
-from recognition.benchmarks.backbone import STOCK, STOCK_AT_BEST, bench_backbone, stock
+from recognition.benchmarks import mapped, step
+from recognition.benchmarks.backbone import STOCK, STOCK_AT_BEST, WAYS, bench_backbone, stock, ways_of
 from recognition.benchmarks.baseline import DenseHead
-from recognition.benchmarks.head import bench_head, combined
-from recognition.benchmarks.sides import HeadCase, dense_head, dense_step, streamed_head, streamed_step
-from recognition.benchmarks.step import bench_step
+from recognition.benchmarks.head import bench_head, combined, observed
+from recognition.benchmarks.settings import Settings
+from recognition.benchmarks.sides import HeadCase, dense_head, dense_step, sides_of, streamed_head, streamed_step
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 
@@ -52,9 +52,9 @@ def test_both_sides_take_the_same_step(rate):
     case = HeadCase(40, rate, 8, 256, mode="recompute")
     ours, theirs = streamed_head(case, Runtime()), dense_head(case, Runtime())
     theirs.weight.data.copy_(ours.weight)
-    step, their_step = streamed_step(case, Runtime(), ours), dense_step(case, Runtime(), theirs)
+    our_step, their_step = streamed_step(case, Runtime(), ours), dense_step(case, Runtime(), theirs)
     for number in range(3):
-        loss, dense_loss = step(number), their_step(number)
+        loss, dense_loss = our_step(number), their_step(number)
         torch.testing.assert_close(loss, dense_loss, rtol=1e-4 if rate == 1 else 0.2, atol=0)
     if rate == 1:
         torch.testing.assert_close(ours.weight, theirs.weight.detach(), rtol=1e-4, atol=1e-5)
@@ -66,11 +66,30 @@ def test_state_is_weights_and_momentum_of_the_largest_shard():
     assert HeadCase(101, embedding_size=8, batch=4).dense_bytes >= 3 * head.weight.nbytes + 4 * 4 * 101
 
 
+def test_memory_is_counted_above_weights_and_momentum():
+    case = HeadCase(60_000, batch=8, embedding_size=128, mode="recompute")
+    (seen,) = Settings().apart(observed, case, streamed_step)
+    assert 0 < seen.peak_bytes < case.state_bytes / 2
+
+
 def test_backbone_rows_are_relative_to_the_first_way(here):
     rows = bench_backbone(here, networks=["mbf_tiny"], batch=2, image_size=32)
     assert [row["way"] for row in rows] == [STOCK, STOCK_AT_BEST, "channels_last fp32", "channels_last bf16"]
     assert rows[0]["x"] == 1
     assert rows[2]["x"] == pytest.approx(rows[2]["images/CPU s"] / rows[0]["images/CPU s"])
+
+
+@pytest.mark.parametrize(
+    ("sides", "stock"),
+    [
+        (sides_of([HeadCase(50)]), "baseline"),
+        (step.sides_of([step.StepCase()]), "baseline"),
+        (ways_of("mbf_tiny", 2, list(WAYS)), STOCK),
+    ],
+)
+def test_only_what_others_are_measured_against_hands_freed_memory_back(sides, stock):
+    assert [name for name, side in sides.items() if not side.keeps_memory] == [stock]
+    assert len(sides) >= 3
 
 
 def test_stock_layers_compute_the_same():
@@ -90,7 +109,7 @@ def test_stock_layers_compute_the_same():
 
 
 def test_step_rows(here):
-    rows = bench_step(here, network="mbf_tiny", batch=4, identities=20, precisions=["fp32", "bf16"], image_size=32)
+    rows = step.bench_step(here, network="mbf_tiny", batch=4, identities=20, precisions=["fp32", "bf16"], image_size=32)
     assert [row["step"] for row in rows] == ["baseline", "baseline at its best", "fp32", "bf16"]
     assert all(row["CPU s"] > 0 for row in rows)
 
