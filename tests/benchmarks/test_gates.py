@@ -63,7 +63,7 @@ def test_a_ratio_is_the_baselines_time_over_ours(monkeypatch, here, tiny):
         {name: Timing(t, 99.0) for name, t in times.items()},
         {name: Timing(99.0, t * t) for name, t in times.items()},
     ]
-    monkeypatch.setattr(type(here), "timings_by_threads", lambda *args, **options: [one, all_cores])
+    monkeypatch.setattr(type(here), "timings_by_threads", lambda *args, **options: by_threads)
     rows = gates.bench_gates(here, groups=["softmax"], sizes=tiny)
     assert [row["figure"] for row in rows] == [3.0, 6.0]
     assert [row["passed"] for row in rows] == [True, True]
