@@ -11,7 +11,7 @@ from recognition.benchmarks import backbone, step
 from recognition.benchmarks.clock import Timing
 from recognition.benchmarks.head import needed_bytes, observed, require_memory, worst
 from recognition.benchmarks.lazy import lazy_difference
-from recognition.benchmarks.sampling import DRAWN, MORE_REPEATS, SORTED, sampling_sides
+from recognition.benchmarks.sampling import DRAWN, DRAWS, MORE_REPEATS, SORTED, sampling_sides
 from recognition.benchmarks.settings import Settings
 from recognition.benchmarks.sides import DENSE, DENSE_AT_BEST, HeadCase, label, sides_of, streamed_step
 from recognition.benchmarks.step import StepCase
@@ -114,7 +114,7 @@ def sampling_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
         sides = sampling_sides(num_local, sizes.batch)
         timings = settings.timings(sides, repeats=MORE_REPEATS * settings.repeats)
         ratio = settings.ratio(timings, SORTED, DRAWN)
-        detail = f"{timings[SORTED].cpu_s * 1e3:.1f} -> {timings[DRAWN].cpu_s * 1e3:.1f} ms"
+        detail = " -> ".join(f"{timings[side].cpu_s / DRAWS * 1e3:.1f}" for side in (SORTED, DRAWN)) + " ms"
         gates.append(Gate(f"sampling and label remap, {num_local:,} rows", ratio, AT_LEAST, bound, "x", detail))
     return gates
 

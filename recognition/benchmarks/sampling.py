@@ -15,8 +15,10 @@ from recognition.runtime import Runtime
 
 SORTED, DRAWN = "sorted", "drawn"
 RATE = 0.1
-# Milliseconds each: more repeats cost nothing and find the undisturbed one.
+# Milliseconds each: more repeats cost nothing and find the undisturbed one, and a turn is several draws, so that what
+# the other side left in the caches falls on one of them.
 MORE_REPEATS = 4
+DRAWS = 8
 
 
 def sampling_sides(num_local: int, batch: int) -> dict[str, Side]:
@@ -30,16 +32,21 @@ def sampling_sides(num_local: int, batch: int) -> dict[str, Side]:
 def _sort(num_local: int, batch: int, runtime: Runtime) -> Step:
     labels_G = _labels(num_local, batch, runtime)
 
-    def step(number: int) -> tuple[Tensor, Tensor]:
-        index_S = draw_classes(labels_G, num_local, RATE)
-        return index_S, torch.searchsorted(index_S, labels_G)
+    def step(number: int) -> None:
+        for _ in range(DRAWS):
+            torch.searchsorted(draw_classes(labels_G, num_local, RATE), labels_G)
 
     return step
 
 
 def _draw(num_local: int, batch: int, runtime: Runtime) -> Step:
     labels_G = _labels(num_local, batch, runtime)
-    return lambda number: drawn(labels_G, num_local, RATE, step=number)
+
+    def step(number: int) -> None:
+        for draw in range(DRAWS):
+            drawn(labels_G, num_local, RATE, step=DRAWS * number + draw)
+
+    return step
 
 
 def _labels(num_local: int, batch: int, runtime: Runtime) -> Tensor:

@@ -95,7 +95,10 @@ class Objective(nn.Module):
     def parameter_term(
         self, sums_GQ: torch.Tensor, value_G: torch.Tensor, offset: float | torch.Tensor
     ) -> torch.Tensor | None:
-        """A scalar of value zero whose gradient is that of the mean loss by the objective's own parameters."""
+        """A scalar of value zero whose gradient is that of the mean loss by the objective's own parameters.
+
+        Samples whose sums are not finite have no part in it.
+        """
         return None
 
     def regulariser(self, norm_B: torch.Tensor | None) -> torch.Tensor | None:

@@ -30,7 +30,7 @@ from recognition.head.targets import find_targets
 from recognition.runtime import Runtime
 
 MODES = ("auto", "keep", "recompute")
-# Up to here, "auto" keeps the weights of a batch (2 bytes each) for the second sweep instead of computing them again.
+# Up to here, "auto" keeps the weights of a step (2 bytes each) for the second sweep instead of computing them again.
 KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}
 
 
@@ -123,6 +123,7 @@ class PartialFC(nn.Module):
         Where `forward` finds nothing prepared it prepares for one batch. Called before the backbone runs, rows of a
         file or of the host travel while it does.
         """
+        self._batches = batches
         self.active.begin(step, batch_size * self.runtime.world * batches)
 
     def forward(self, emb_BD: torch.Tensor, labels_B: torch.Tensor, step: int) -> HeadOutput:
@@ -185,7 +186,8 @@ class PartialFC(nn.Module):
         closed = self.objective.close(shares.sums_GQ, shares.value_G, offset)
         self.health.note(batch.labels_G, batch.is_finite_G, closed.loss_G)
         # A sample without a loss has no gradient either: nothing that is not finite gets into an update.
-        is_good_G = batch.is_finite_G & torch.isfinite(closed.loss_G)
+        is_label_G = (batch.labels_G >= 0) & (batch.labels_G < self.num_classes)
+        is_good_G = batch.is_finite_G & is_label_G & torch.isfinite(closed.loss_G)
         scale_G = torch.where(is_good_G, closed.scale_G * self.objective.s, 0)
         target_G = torch.where(is_good_G, closed.target_G, 0)
         coefficients = Coefficients(scale_G / len(scale_G), target_G * targets.slope_G)
@@ -194,20 +196,20 @@ class PartialFC(nn.Module):
         mine = slice(self.runtime.rank * len(x_BD), (self.runtime.rank + 1) * len(x_BD))
         mean_B, is_good_B = scale_G[mine] / len(x_BD), is_good_G[mine]
         grad_x_BD = shares.numerator_BD + target_G[mine, None] * shares.direction_BD
-        loss_G = torch.where(batch.is_finite_G, closed.loss_G, torch.nan)
+        loss_G = torch.where(is_good_G, closed.loss_G, torch.nan)
         loss, regulariser = loss_G.mean(), self.objective.regulariser(batch.norm_G)
         return _Found(
             (loss if regulariser is None else loss + regulariser).to(self.dtype),
             shares.cos_G.mean().to(self.dtype),
             torch.where(is_good_B[:, None], mean_B[:, None] * grad_x_BD, 0).to(self.dtype),
             torch.where(is_good_B, mean_B * target_G[mine] * shares.by_norm_B, 0).to(self.dtype),
-            (shares.sums_GQ, shares.value_G, offset),
+            (torch.where(is_good_G[:, None], shares.sums_GQ, torch.nan), shares.value_G, offset),
         )
 
     def _keeps(self, num_samples: int, num_rows: int) -> bool:
         if self.mode != "auto":
             return self.mode == "keep"
-        return 2 * num_samples * num_rows <= KEPT_BYTES.get(self.runtime.device.type, 0)
+        return 2 * self._batches * num_samples * num_rows <= KEPT_BYTES.get(self.runtime.device.type, 0)
 
 
 class _Found(NamedTuple):

@@ -110,7 +110,7 @@ def kept_bytes(setting: Setting) -> int:
 def keeps(setting: Setting, machine: Machine) -> bool:
     """Whether the sweep keeps them; "auto" does up to a limit."""
     if setting.mode == "auto":
-        return kept_bytes(setting) <= KEPT_BYTES["cuda" if machine.is_gpu else "cpu"]
+        return setting.gradient_acc * kept_bytes(setting) <= KEPT_BYTES["cuda" if machine.is_gpu else "cpu"]
     return setting.mode == "keep"
 
 

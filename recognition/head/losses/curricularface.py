@@ -39,7 +39,9 @@ class CurricularFace(Objective):
     @torch.no_grad()
     def observe(self, norm_G: torch.Tensor | None, cos_G: torch.Tensor | None) -> None:
         """Take the target cosines of the global batch into their running mean."""
-        self.t.lerp_(cos_G.mean().to(self.t.dtype), self.t_alpha)
+        mean = cos_G.mean().to(self.t.dtype)
+        # A centre that is not a number must not get into what all later batches depend on.
+        self.t.lerp_(torch.where(torch.isfinite(mean), mean, self.t), self.t_alpha)
 
     def target(self, cos_G: torch.Tensor, norm_G: torch.Tensor | None) -> torch.Tensor:
         """Target cosines with the margin taken off, unscaled; differentiable in the cosines."""
@@ -63,8 +65,8 @@ class CurricularFace(Objective):
     def offset(self, num_classes: int, dtype: torch.dtype) -> float | torch.Tensor:
         """A scalar tensor, from `t` as it is: logits reach s (1 + |t|).
 
-        float32 has no room below for all of the wider range. With a million classes and s = 64 a sum vanishes when
-        every one of them lies below a cosine of -0.55 at t = 0.7, of -0.25 at t = 1; such a sample has no loss.
+        float32 has no room below for all of the wider range. With a million classes and s = 64 a sample loses its
+        gradient when every one of them lies below a cosine of about -0.5 at t = 0.7, of -0.2 at t = 1.
         """
         room = math.log(torch.finfo(dtype).max) - LOG_ROWS - math.log(num_classes)
         return (self.s * (1 + self.t.abs().to(dtype)) - room).clamp_min(0)

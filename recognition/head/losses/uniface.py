@@ -69,7 +69,8 @@ class UniFace(Objective):
         """Zero, with d mean loss / d b = mean of (1 - sigmoid of the target) - lambda * sum of the others' sigmoids."""
         with torch.no_grad():
             z_G = value_G * self.s - offset
-            slope = (torch.sigmoid(-z_G) - self.negative_weight * sums_GQ[:, 1]).mean()
+            slope_G = torch.sigmoid(-z_G) - self.negative_weight * sums_GQ[:, 1]
+            slope = torch.where(torch.isfinite(slope_G), slope_G, 0).mean()
         return slope * (self.b - self.b.detach())
 
     def extra_repr(self) -> str:
