@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from launch import bench
-from recognition.benchmarks import gates, lazy, sampling, sides
+from recognition.benchmarks import gates, head, lazy, sampling, sides
 from recognition.benchmarks.clock import Timing
 from recognition.benchmarks.gates import AT_LEAST, AT_MOST, Gate
+from recognition.benchmarks.settings import Settings
 from recognition.errors import InputError
+from recognition.head.health import Health
 from recognition.head.rows import RowSGD
 from recognition.runtime import Runtime
 
@@ -32,6 +34,7 @@ COLUMNS = {"group", "gate", "figure", "needs", "bound", "unit", "passed", "detai
         (3.1, AT_MOST, False),
         (math.nan, AT_LEAST, False),
         (math.nan, AT_MOST, False),
+        (-0.1, AT_MOST, False),
     ],
 )
 def test_a_gate_passes_at_its_bound_and_never_on_nan(figure, needs, passed):
@@ -125,3 +128,39 @@ def test_both_ways_to_sample_find_every_label():
     assert torch.equal(classes[slot_G], labels_G)
     used = classes[classes < 100].tolist()
     assert len(used) == len(set(used))
+
+
+def test_collectives_are_really_counted_at_two_ranks():
+    case = sides.HeadCase(40, 1.0, 8, 16, ranks=2)
+    seen = Settings(repeats=1).apart(head.observed, case, sides.streamed_step, ranks=2)
+    assert [rank.collectives for rank in seen] == [3, 3]
+
+
+def test_a_step_that_reads_fails_the_sync_gate(here, tiny, monkeypatch):
+    note = Health.note
+    monkeypatch.setattr(Health, "note", lambda self, *a: (note(self, *a), self._first.tolist()))
+    assert not any(row["passed"] for row in gates.bench_gates(here, groups=["syncs"], sizes=tiny))
+
+
+def test_a_head_that_hoards_is_seen():
+    def hoards(case, runtime):
+        kept = []
+        return lambda number: kept.append(torch.ones(20_000_000))
+
+    assert head.observed(Runtime(), sides.HeadCase(40, 1.0, 8, 16), hoards).peak_bytes > 150e6
+
+
+def test_gates_measure_the_cases_that_they_name(here, tiny, monkeypatch):
+    seen, asked, real = [], [], gates.sides_of
+
+    class Spy(type(here)):
+        def apart(self, function, *args, **options):
+            asked.extend(arg for arg in args if isinstance(arg, sides.HeadCase))
+            return super().apart(function, *args, **options)
+
+    monkeypatch.setattr(gates, "sides_of", lambda cases: (seen.extend(cases), real(cases))[1])
+    sizes = dataclasses.replace(tiny, worlds=(1,))
+    gates.bench_gates(Spy(repeats=1), groups=["softmax", "sampled", "memory", "syncs"], sizes=sizes)
+    assert [(c.operands, c.sample_rate) for c in seen] == [("fp32", 1), ("bf16", 1), ("fp32", 0.1), ("fp32", 0.02)]
+    assert {case.mode for case in asked} >= {"keep", "recompute"}
+    assert {case.sample_rate for case in asked} == {1.0, 0.1}
