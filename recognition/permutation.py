@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-# Four rounds look random to tests of pairs (Luby and Rackoff 1988) if the set is large; at 2^18 elements distances
-# between neighbours' images are still uneven. Below about 6 elements no number of rounds is quite uniform.
-ROUNDS, ROUNDS_IF_SMALL, SMALL = 4, 6, 1 << 19
+# With four, distances between neighbours' images are still uneven at 2^18 elements. Below about 6 elements no number of
+# rounds is quite uniform.
+ROUNDS = 6
 MAX_SIZE = 2**62
 _U64 = (1 << 64) - 1
 _MIX = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
@@ -21,12 +21,12 @@ _BLOCK = 1 << 14
 
 
 def permutation_keys(*words: int) -> np.ndarray:
-    """Round keys, uint64 (ROUNDS_IF_SMALL,), for a tuple of integers such as (seed, epoch) or (seed, step, rank)."""
+    """Round keys, uint64 (ROUNDS,), for a tuple of integers such as (seed, epoch) or (seed, step, rank)."""
     state = np.zeros(1, np.uint64)
     for word in words:
         # The position in the tuple counts: absorbing one word at a time keeps (1, 2) apart from (2, 1).
         state = _mixed(state + np.uint64(0x9E3779B97F4A7C15)) ^ np.uint64(int(word) & _U64)
-    return _mixed(_mixed(state) + np.arange(1, ROUNDS_IF_SMALL + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))
+    return _mixed(_mixed(state) + np.arange(1, ROUNDS + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03))
 
 
 def permute(indices: np.ndarray, size: int, keys: np.ndarray) -> np.ndarray:
@@ -60,8 +60,6 @@ def _walked(values: np.ndarray, size: int, keys: np.ndarray, cipher_) -> np.ndar
     """The values' images as int64, in their place."""
     a = math.isqrt(max(size, 1) - 1) + 1
     b = -(-size // a)
-    if size > SMALL:
-        keys = keys[:ROUNDS]
     flat = values.reshape(-1)
     room = np.empty((4, min(_BLOCK, flat.size)), np.uint64)
     for start in range(0, flat.size, _BLOCK):
