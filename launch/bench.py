@@ -75,7 +75,7 @@ def main() -> None:
         "groups", nargs="*", default=["all"], metavar="GROUP", help=f"{', '.join(gates.NAMES)} (default: all)"
     )
 
-    options = vars(parser.parse_args())
+    options = parser.parse_args().__dict__
     command, run, file = options.pop("command"), options.pop("run"), options.pop("json")
     settings = Settings(options.pop("repeats"), options.pop("threads"), options.pop("device"))
     rows = run(settings, **options)

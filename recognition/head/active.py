@@ -24,7 +24,8 @@ class ActiveRows:
 
     def __init__(self, centers: Centers, num_drawn: int, *, seed: int, rank: int) -> None:
         self.centers, self.num_drawn, self.seed, self.rank = centers, num_drawn, seed, rank
-        self.takes_all = num_drawn >= centers.num_local
+        # Rows that lie elsewhere are always fetched, be it all of them.
+        self.takes_all = num_drawn >= centers.num_local and centers.home == centers.device
         self.rows_SCPD: torch.Tensor | None = None
         self._room = Room(centers.device)
         self._worker = ThreadPoolExecutor(1, "centers") if centers.is_far and not self.takes_all else None

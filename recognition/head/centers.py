@@ -78,8 +78,6 @@ class Centers:
 
     def everything(self) -> torch.Tensor:
         """All rows (K, c, P, D), in place: for steps that touch every class."""
-        if self.home != self.device:
-            raise InputError("centers='host' keeps the centres beside the GPU; that needs sample_rate below 1")
         if not self._is_whole:
             self.flush()
         # Rows that every step touches never miss one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import mmap
@@ -21,8 +22,9 @@ _RESIDENT_BYTES = 256 << 20
 class MappedTable:
     """A tensor of `shape` in the file FOLDER/SHARD.centers, which is scratch: made anew, zeros at first, and sparse.
 
-    InputError when another run holds the file, or the disk has no room for all of it (`sparse` leaves that check out:
-    a disk that fills up under a mapping ends the process with SIGBUS).
+    InputError when another run holds the file, or the disk has no room for all of it, which is claimed at once: a disk
+    that fills up under a mapping would end the process with SIGBUS. `sparse` claims nothing. The file stays when the
+    process ends; the next run in the folder starts it anew.
     """
 
     def __init__(
@@ -36,16 +38,12 @@ class MappedTable:
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._handle, 0)
-            free = shutil.disk_usage(self.path.parent).free
-            if free < size and not sparse:
-                raise InputError(
-                    f"centers: {self.path} grows to {size / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB left; "
-                    f"name another disk"
-                )
             os.ftruncate(self._handle, size)
+            if not sparse:
+                self._reserve(size)
             self._map = mmap.mmap(self._handle, size)
         except BlockingIOError as error:
-            raise InputError(f"centers: {self.path} is in use by another run; name another file") from error
+            raise InputError(f"centers: {self.path} is in use by another run; name another folder") from error
         except OSError as error:
             raise InputError(f"centers: cannot make {self.path}: {error.strerror}; name another place") from error
         # Rows are touched in no order: reading ahead would bring in what nobody asked for.
@@ -53,14 +51,23 @@ class MappedTable:
         self.tensor = torch.frombuffer(self._map, dtype=dtype).view(shape)
         self._touched_bytes = 0
 
+    def _reserve(self, size: int) -> None:
+        """Claim the whole file's blocks now, whoever else is claiming some of the same disk."""
+        free = shutil.disk_usage(self.path.parent).free
+        try:
+            os.posix_fallocate(self._handle, 0, size)
+        except OSError as error:
+            self.path.unlink()
+            if error.errno != errno.ENOSPC:
+                raise
+            raise InputError(
+                f"centers: {self.path} takes {size / 1e6:,.0f} MB, but its disk had {free / 1e6:,.0f} MB left; "
+                f"name another disk"
+            ) from None
+
     def touched(self, num_bytes: int) -> None:
         """Note that so many bytes were used; beyond a limit the process lets go of its pages (the file keeps them)."""
         self._touched_bytes += num_bytes
         if self._touched_bytes > _RESIDENT_BYTES:
             self._map.madvise(mmap.MADV_DONTNEED)
             self._touched_bytes = 0
-
-    def remove(self) -> None:
-        """Delete the file; the tensor stays usable."""
-        self.path.unlink(missing_ok=True)
-        os.close(self._handle)

@@ -100,6 +100,8 @@ class PartialFC(nn.Module):
         self._in_kernels = runtime.device.type == "cuda" and sweep_triton.supports(
             objective, optimizer, self._sum_dtype, embedding_size
         )
+        if self.centers.home != runtime.device and self.sample_rate == 1:
+            raise InputError(f"centers={centers!r} keeps the centres beside the GPU; that needs sample_rate below 1")
         num_drawn = num_sampled(self.num_local, self.sample_rate)
         self.active = ActiveRows(self.centers, num_drawn, seed=seed, rank=runtime.rank)
         self.health = Health(num_classes, runtime.world, runtime.device)

@@ -11,8 +11,6 @@ take part, P tensors of a row (centre and momentum).
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
@@ -57,7 +55,7 @@ def supports(objective: Objective, optimizer: RowOptimizer, dtype: torch.dtype, 
     plain = type(objective).weigh_ is Objective.weigh_ and objective.subcenters == 1
     known = type(objective).others_ in (Objective.others_, CombinedMarginLoss.others_)
     fits = dtype == torch.float32 and embedding_size <= MAX_EMBEDDING
-    return plain and known and fits and isinstance(optimizer, RowSGD) and importlib.util.find_spec("triton") is not None
+    return plain and known and fits and isinstance(optimizer, RowSGD) and _has_triton()
 
 
 @torch.no_grad()
@@ -155,6 +153,15 @@ def sweep_backward(
             **_options(tiles),
         )
         del weights_GN
+
+
+@functools.cache
+def _has_triton() -> bool:
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def weighing_tiles(embedding_size: int, operands: str) -> Tiles:
@@ -264,7 +271,9 @@ def triton_block(size: int) -> int:
 @functools.cache
 def _kernels() -> ModuleType:
     try:
-        return importlib.import_module("recognition.head.sweep_kernels")
+        from recognition.head import sweep_kernels
+
+        return sweep_kernels
     except ModuleNotFoundError as error:
         if error.name != "triton":
             raise

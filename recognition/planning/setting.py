@@ -107,7 +107,7 @@ def setting_of(cfg: TrainConfig, *, ranks: int, identities: int | None = None) -
         dropout=cfg.dropout,
         gradient_checkpointing=cfg.gradient_checkpointing,
         moving_average=cfg.ema_decay > 0,
-        subcenters=getattr(cfg, "sub_centers", 1),
+        subcenters=cfg.sub_centers if cfg.loss == "subcenter_arcface" else 1,
         centers=getattr(cfg, "centers", "memory").partition(":")[0],
         mode=getattr(cfg, "head_mode", "auto"),
         operands=getattr(cfg, "head_operands", "auto"),

@@ -21,6 +21,7 @@ from recognition.data.decode import announced_size, decode_into
 from recognition.data.encode import map_in_order
 from recognition.data.sources import FileSource, RecordSource, Source
 from recognition.data.transforms import to_input
+from recognition.errors import InputError
 from recognition.head.cleanliness import Neighbours, TargetCosines, nearest_others, robust_centers, similar_centers
 from recognition.strict_json import finite
 from recognition.verification.models import Embedder
@@ -39,6 +40,15 @@ class Thresholds:
     trim: float = 0.3
     max_angle_deg: float = 75.0
     duplicate_cos: float = 0.7
+
+    def __post_init__(self) -> None:
+        for name, value, least, most in (
+            ("trim", self.trim, 0, 0.99),
+            ("max-angle", self.max_angle_deg, 0, 180),
+            ("duplicate-cos", self.duplicate_cos, -1, 1),
+        ):
+            if not least <= value <= most:
+                raise InputError(f"--{name} {value:g} must lie in [{least}, {most}]")
 
 
 @dataclass(frozen=True)

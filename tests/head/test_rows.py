@@ -1,5 +1,6 @@
 """Row optimizers and the maps of missed steps against torch's dense optimizers, step by step."""
 
+import errno
 import math
 
 import pytest
@@ -159,9 +160,14 @@ def test_a_file_in_use_is_refused_and_a_disk_too_small_named(tmp_path, monkeypat
     with pytest.raises(InputError, match=r"set/0-of-1.centers is in use by another run"):
         centers(RowSGD(), place=f"mmap:{tmp_path / 'set'}")
     assert first.file.path.exists()
-    monkeypatch.setattr("recognition.head.mapped.shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(InputError, match=r"grows to .* left; name another disk"):
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("recognition.head.mapped.os.posix_fallocate", full)
+    with pytest.raises(InputError, match=r"takes .* left; name another disk"):
         centers(RowSGD(), place=f"mmap:{tmp_path / 'other'}")
+    assert not list((tmp_path / "other").iterdir())
     centers(RowSGD(), place=f"sparse:{tmp_path / 'third'}")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot make .*file/set"):

@@ -177,9 +177,9 @@ def test_every_case_has_what_it_is_there_for():
     ],
 )
 def test_only_steps_that_the_kernels_know_are_theirs(step_of, expected, monkeypatch):
-    monkeypatch.setattr(sweep_triton.importlib.util, "find_spec", lambda name: name == "triton")
+    monkeypatch.setattr(sweep_triton, "_has_triton", lambda: True)
     assert sweep_triton.supports(*step_of) is expected
-    monkeypatch.setattr(sweep_triton.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sweep_triton, "_has_triton", lambda: False)
     assert not sweep_triton.supports(*step_of)
 
 
