@@ -1,13 +1,9 @@
-"""The few collectives in use, each with its gradient rule. All are identities where `runtime.world == 1`.
+"""The few collectives in use; none carries a gradient, all are identities where `runtime.world == 1`.
 
-Two rules cover the sharded head. Its loss is computed on every rank, but it is one loss, counted once:
-- gather: a row is used by every rank, so its gradient is the sum of all ranks' gradients (a reduce-scatter).
-- sum: what follows is the same computation on every rank, so the gradient of a summand is that of the sum, unchanged.
+What a step needs of gradients travels as numbers: the head makes its own (see head/exchange.py), DDP the backbone's.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,7 +16,7 @@ _scatter_sum_into = getattr(dist, "reduce_scatter_single", None) or dist.reduce_
 
 
 def all_gather(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
-    """Rows (B, ...) of all ranks, in rank order, as (B * world, ...); equal B everywhere; no gradient."""
+    """Rows (B, ...) of all ranks, in rank order, as (B * world, ...); equal B everywhere."""
     if runtime.world == 1:
         return rows.detach()
     rows = rows.detach().contiguous()
@@ -29,13 +25,8 @@ def all_gather(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     return gathered
 
 
-def gather_rows(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
-    """`all_gather` with a gradient: that of my rows is the sum over all ranks of their gradients for these rows."""
-    return rows if runtime.world == 1 else _GatherRows.apply(rows, runtime)
-
-
 def reduce_scatter_sum(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
-    """Of the rows (B * world, ...) summed over ranks, those (B, ...) that belong to this rank; no gradient."""
+    """Of the rows (B * world, ...) summed over ranks, those (B, ...) that belong to this rank."""
     rows = rows.detach()
     if runtime.world == 1:
         return rows
@@ -45,43 +36,22 @@ def reduce_scatter_sum(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
 
 
 def all_reduce_sum(tensor: torch.Tensor, runtime: Runtime) -> torch.Tensor:
-    """Sum over ranks, the argument left as it was; the gradient of a summand is the gradient of the sum."""
-    return tensor if runtime.world == 1 else _AllReduceSum.apply(tensor)
+    """Sum over ranks, the argument left as it was."""
+    return _reduced(tensor, dist.ReduceOp.SUM, runtime)
 
 
 def all_reduce_mean(tensor: torch.Tensor, runtime: Runtime) -> torch.Tensor:
-    """Mean over ranks, the argument left as it was; no gradient."""
-    return all_reduce_sum(tensor.detach(), runtime) / runtime.world
+    """Mean over ranks, the argument left as it was."""
+    return all_reduce_sum(tensor, runtime) / runtime.world
 
 
 def all_reduce_max(tensor: torch.Tensor, runtime: Runtime) -> torch.Tensor:
-    """Element-wise maximum over ranks, the argument left as it was; no gradient."""
-    largest = tensor.detach().clone()
+    """Element-wise maximum over ranks, the argument left as it was."""
+    return _reduced(tensor, dist.ReduceOp.MAX, runtime)
+
+
+def _reduced(tensor: torch.Tensor, how: dist.ReduceOp.RedOpType, runtime: Runtime) -> torch.Tensor:
+    result = tensor.detach().clone(memory_format=torch.contiguous_format)
     if runtime.world > 1:
-        dist.all_reduce(largest, op=dist.ReduceOp.MAX)
-    return largest
-
-
-class _GatherRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
-        ctx.world = runtime.world
-        return all_gather(rows, runtime)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
-        grad_rows = grad.new_empty(grad.shape[0] // ctx.world, *grad.shape[1:])
-        _scatter_sum_into(grad_rows, grad.contiguous())
-        return grad_rows, None
-
-
-class _AllReduceSum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
-        total = tensor.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
-        return grad
+        dist.all_reduce(result, op=how)
+    return result
