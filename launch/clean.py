@@ -56,7 +56,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
     parser.add_argument("--batch-size", type=int, default=64, help="pictures at a time (default: 64)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.batch_size < 1:
+        parser.error("--batch-size must be at least 1")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ class Health:
         self.num_classes, self.world = num_classes, world
         self._first = torch.zeros(5, dtype=torch.int64, device=device)
 
-    def note(self, labels_G: torch.Tensor, is_finite_G: torch.Tensor, loss_G: torch.Tensor) -> None:
-        """Keep what the message needs, if this batch is bad and none before it was."""
+    def note(self, labels_G: torch.Tensor, is_finite_G: torch.Tensor, loss_G: torch.Tensor) -> torch.Tensor:
+        """Which samples are good, bool (G,); keeps what the message needs, if one is not and none before it was."""
         is_label_bad_G = (labels_G < 0) | (labels_G >= self.num_classes)
         is_sample_bad_G = is_label_bad_G | ~is_finite_G
         is_bad_G = is_sample_bad_G | ~torch.isfinite(loss_G)
@@ -32,6 +32,7 @@ class Health:
         label = labels_G.gather(0, row[None])[0]
         found = torch.stack([kind, row, label, count, labels_G.new_full((), len(labels_G))])
         self._first = torch.where((self._first[0] == 0) & is_bad_G.any(), found, self._first)
+        return ~is_bad_G
 
     def check(self, centers_KCD: torch.Tensor, first_class: int) -> None:
         """InputError that names rank, sample and label, or the centre, of the first bad batch; waits for the device."""

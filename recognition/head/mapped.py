@@ -16,11 +16,11 @@ from recognition.errors import InputError
 
 SUFFIX = ".centers"
 # Pages of this many bytes at most stay in the process; the kernel writes them out and may keep them in its cache.
-_RESIDENT_BYTES = 256 << 20
+RESIDENT_BYTES = 256 << 20
 
 
 class MappedTable:
-    """A tensor of `shape` in the file FOLDER/SHARD.centers, which is scratch: made anew, zeros at first, and sparse.
+    """A tensor of `shape` in the file FOLDER/SHARD.centers, which is scratch: made anew, zeros at first.
 
     InputError when another run holds the file, or the disk has no room for all of it, which is claimed at once: a disk
     that fills up under a mapping would end the process with SIGBUS. `sparse` claims nothing. The file stays when the
@@ -68,6 +68,6 @@ class MappedTable:
     def touched(self, num_bytes: int) -> None:
         """Note that so many bytes were used; beyond a limit the process lets go of its pages (the file keeps them)."""
         self._touched_bytes += num_bytes
-        if self._touched_bytes > _RESIDENT_BYTES:
+        if self._touched_bytes > RESIDENT_BYTES:
             self._map.madvise(mmap.MADV_DONTNEED)
             self._touched_bytes = 0

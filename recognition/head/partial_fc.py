@@ -186,10 +186,8 @@ class PartialFC(nn.Module):
         shares = exchange_sums(swept.sums_GQ, swept.numerator_GD, targets, self.runtime)
 
         closed = self.objective.close(shares.sums_GQ, shares.value_G, offset)
-        self.health.note(batch.labels_G, batch.is_finite_G, closed.loss_G)
         # A sample without a loss has no gradient either: nothing that is not finite gets into an update.
-        is_label_G = (batch.labels_G >= 0) & (batch.labels_G < self.num_classes)
-        is_good_G = batch.is_finite_G & is_label_G & torch.isfinite(closed.loss_G)
+        is_good_G = self.health.note(batch.labels_G, batch.is_finite_G, closed.loss_G)
         scale_G = torch.where(is_good_G, closed.scale_G * self.objective.s, 0)
         target_G = torch.where(is_good_G, closed.target_G, 0)
         coefficients = Coefficients(scale_G / len(scale_G), target_G * targets.slope_G)

@@ -1,4 +1,4 @@
-"""sweep.py's two passes as Triton kernels: the same arguments, the same numbers, for CUDA tensors in float32.
+"""sweep.py's two passes as Triton kernels: the same numbers, for CUDA tensors in float32.
 
 Classes go through in chunks whose unit centres and weights stay in the GPU's second-level cache:
 forward    unit centres -> weights and sums (Triton) -> numerator += weights @ unit centres (cuBLAS)

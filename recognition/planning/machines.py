@@ -6,6 +6,7 @@ Memory is what nvidia-smi shows. Rates are dense peaks; `SUSTAINED_*` say which 
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -112,8 +113,8 @@ def find_machine(name: str, *, memory_gb: float | None = None, ranks: int = 1) -
         hint = f"did you mean {near[0]}? " if near else ""
         raise InputError(f"gpu={name!r} is not known; {hint}Known: {', '.join(machine_names())}")
     if memory_gb is not None:
-        if not memory_gb > 0:
-            raise InputError(f"memory of {memory_gb} GB must be above 0")
+        if not 0 < memory_gb < math.inf:
+            raise InputError(f"memory of {memory_gb} GB must be a number above 0")
         machine = replace(machine, memory_bytes=round(memory_gb * 1e9))
     return machine
 

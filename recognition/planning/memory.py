@@ -10,14 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from recognition.head.mapped import RESIDENT_BYTES
 from recognition.head.partial_fc import KEPT_BYTES
 from recognition.head.sweep import BLOCK_CLASSES
 from recognition.planning.backbone_trace import BackboneTrace, trace_backbone
 from recognition.planning.machines import Machine
 from recognition.planning.setting import Setting
-
-# Pages of a mapped table that a process holds at most, as a share of what a step touches.
-RESIDENT_PAGES_BYTES = 256 << 20
 
 
 class Far(NamedTuple):
@@ -174,7 +172,7 @@ def _table(setting: Setting, machine: Machine) -> dict[str, int]:
         return {}
     if setting.centers == "host":
         return {"centres and their optimizer state": table, "step of each class's last touch": clock}
-    return {"resident pages of the table": min(table, RESIDENT_PAGES_BYTES), "step of each class's last touch": clock}
+    return {"resident pages of the table": min(table, RESIDENT_BYTES), "step of each class's last touch": clock}
 
 
 def _far(setting: Setting) -> Far:

@@ -108,7 +108,7 @@ def setting_of(cfg: TrainConfig, *, ranks: int, identities: int | None = None) -
         gradient_checkpointing=cfg.gradient_checkpointing,
         moving_average=cfg.ema_decay > 0,
         subcenters=cfg.sub_centers if cfg.loss == "subcenter_arcface" else 1,
-        centers=getattr(cfg, "centers", "memory").partition(":")[0],
-        mode=getattr(cfg, "head_mode", "auto"),
-        operands=getattr(cfg, "head_operands", "auto"),
+        centers=cfg.centers.partition(":")[0],
+        mode=cfg.head_mode,
+        operands=cfg.head_operands,
     )

@@ -87,7 +87,7 @@ def test_an_embedding_whose_norm_overflows_is_a_bad_sample():
 
 
 def test_the_process_lets_go_of_pages_that_it_has_used(tmp_path, monkeypatch):
-    monkeypatch.setattr("recognition.head.mapped._RESIDENT_BYTES", 1 << 20)
+    monkeypatch.setattr("recognition.head.mapped.RESIDENT_BYTES", 1 << 20)
     table = MappedTable(tmp_path, "0-of-1", (50_000_000,), torch.float32)
     before = resident_bytes()
     table.tensor[:25_000_000] = 1

@@ -147,7 +147,7 @@ def test_a_file_holds_what_memory_holds_and_starts_empty(tmp_path, optimizer):
 
 
 def test_letting_go_of_pages_loses_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("recognition.head.mapped._RESIDENT_BYTES", 1)
+    monkeypatch.setattr("recognition.head.mapped.RESIDENT_BYTES", 1)
     memory, file = centers(RowSGD()), centers(RowSGD(), place=f"mmap:{tmp_path / 'set'}")
     for table in (memory, file):
         run_rows(table, 20)
