@@ -148,7 +148,53 @@ config.device = "auto"
 # CPU threads per rank; 0 = the cores of the machine shared among its ranks.
 config.threads = 0
 # Seconds that a rank waits for the others in a collective before the run ends with an error.
-config.collective_timeout_s = 600.0
+config.collective_timeout_s = 120.0
+
+# ---- Checkpoints and resume -----------------------------------------------------------------------------------------
+
+# "auto": go on where the run's newest checkpoint was written, if there is one; True: there must be one; False: start
+# anew, an earlier run in the folder is set aside.
+config.resume = "auto"
+# Steps between two checkpoints, and minutes since the last; whichever comes first. 0 = not by this count.
+config.checkpoint_steps = 2000
+config.checkpoint_minutes = 30.0
+# The newest so many checkpoints are kept, ...
+config.checkpoint_keep = 2
+# ... those of a step that is a multiple of this (0 = none), ...
+config.checkpoint_keep_every = 0
+# ... and one written where verification found the best model so far.
+config.checkpoint_keep_best = True
+# A checkpoint that cannot be written (disk full): "continue" with training, to try again at the next, or "stop".
+config.checkpoint_error = "continue"
+# Restarts by torchrun without a newer checkpoint after which the run gives up.
+config.restart_limit = 3
+# Under SLURM: which signal makes the run ask for its job to be queued again once its checkpoint is written: "usr1" (the
+# time limit is near), "always" (SIGTERM too, which `scancel` also sends) or "never".
+config.requeue = "usr1"
+
+# ---- Starting from another model ------------------------------------------------------------------------------------
+
+# Backbone to start from: a run, one of its checkpoints, a .safetensors, arcface_torch's model.pt / backbone.pth, or a
+# folder with its checkpoint_gpu_N.pt; None = random weights.
+config.init = None
+# Class centres to start from, where `init` has some: "same" (label i there is label i here), a CSV file with the columns
+# label and old_label, for identities that persist (the others start fresh), or None = all fresh.
+config.class_map = None
+# Parts of the backbone that stay as they are: beginnings of parameter names, or "backbone" for all; [] = none.
+config.freeze = []
+# Epoch at which they begin to train; None = never.
+config.thaw_epoch = None
+# Factors on lr by part, e.g. ["backbone:0.1", "layer1:0.01", "head:1"]; the longest beginning of a name counts.
+config.lr_factors = []
+
+# ---- Guards ---------------------------------------------------------------------------------------------------------
+
+# A step whose loss or gradient is not finite on any rank changes nothing; after so many in a row the run ends.
+config.max_bad_steps = 3
+# A loss above this many times the median of the last 100 is logged with its samples; 0 = off.
+config.spike_factor = 5.0
+# Steps between two checks that all ranks hold the same weights, bit for bit; 0 = only when a checkpoint is written.
+config.agreement_steps = 1000
 
 # ---- Verification, logging and files --------------------------------------------------------------------------------
 
@@ -168,8 +214,6 @@ config.output = None
 config.using_tensorboard = True
 # Export model.onnx at the end and check it against PyTorch.
 config.export_onnx = True
-# Continue from the run's last checkpoint. Not available in this version.
-config.resume = False
 # (theirs) Save optimizer and class centres of every rank.
 config.save_all_states = False
 # Free text stored with the run; None = nothing.

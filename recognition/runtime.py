@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
@@ -25,6 +25,8 @@ class Runtime:
     world: int = 1
     device: torch.device = torch.device("cpu")
     backend: str = "none"
+    store: dist.Store | None = field(default=None, compare=False)
+    timeout_s: float = 600.0
 
     @property
     def is_main(self) -> bool:
@@ -35,6 +37,13 @@ class Runtime:
         """Wait until every rank has arrived; no wait in a single process."""
         if self.world > 1:
             dist.barrier()
+
+    def at(self, phase: str, step: int | None = None) -> None:
+        """Note what this rank is doing, for the report of a hang."""
+
+    def wait_for_all(self, what: str) -> None:
+        """Wait until every rank has come to the end of `what`, however long that takes them while they are alive."""
+        self.barrier()
 
 
 def pick_device(name: str, local_rank: int = 0, local_world: int = 1) -> torch.device:
@@ -67,7 +76,7 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
     place = launched()
     torch_device = pick_device(device, place.local_rank, place.local_world)
     torch.set_num_threads(threads or max(1, usable_cores() // place.local_world))
-    backend = "none"
+    backend, group_store = "none", None
     if torch_device.type == "cuda":
         torch.cuda.set_device(torch_device)
     else:
@@ -75,16 +84,17 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
     if place.world > 1:
         backend = "nccl" if torch_device.type == "cuda" else "gloo"
         store, _, _ = next(iter(dist.rendezvous("env://", place.rank, place.world)))
+        # The restart count keeps a restarted run off the addresses that its dead predecessor left in the store.
+        group_store = dist.PrefixStore(f"restart-{place.restarts}", store)
         dist.init_process_group(
             backend,
-            # The restart count keeps a restarted run off the addresses that its dead predecessor left in the store.
-            store=dist.PrefixStore(f"restart-{place.restarts}", store),
+            store=group_store,
             rank=place.rank,
             world_size=place.world,
             timeout=timedelta(seconds=collective_timeout_s),
             device_id=torch_device if backend == "nccl" else None,
         )
-    yield Runtime(place.rank, place.world, torch_device, backend)
+    yield Runtime(place.rank, place.world, torch_device, backend, group_store, collective_timeout_s)
     # Not after an error: NCCL would wait for peers that wait for this rank, and the message would never be seen.
     if place.world > 1:
         dist.destroy_process_group()

@@ -238,7 +238,7 @@ BROKEN = {
     "max_steps=0": "leave it out",
     "threads=-1": "negative",
     "device=gpu": "cuda:N",
-    "resume=True": "checkpoints",
+    "resume=yes": "did you mean",
     "dali_aug=True": "dali=True",
     "rec=": "train.rec",
     "val_targets=lfw.bin": "val_dir",

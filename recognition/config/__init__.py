@@ -99,6 +99,26 @@ class TrainConfig:
     threads: int
     collective_timeout_s: float
 
+    resume: bool | str
+    checkpoint_steps: int
+    checkpoint_minutes: float
+    checkpoint_keep: int
+    checkpoint_keep_every: int
+    checkpoint_keep_best: bool
+    checkpoint_error: str
+    restart_limit: int
+    requeue: str
+
+    init: str | None
+    class_map: str | None
+    freeze: tuple[str, ...]
+    thaw_epoch: float | None
+    lr_factors: tuple[str, ...]
+
+    max_bad_steps: int
+    spike_factor: float
+    agreement_steps: int
+
     val_targets: tuple[str, ...]
     val_dir: str | None
     val_batch_size: int
@@ -107,7 +127,6 @@ class TrainConfig:
     output: str | None
     using_tensorboard: bool
     export_onnx: bool
-    resume: bool
     save_all_states: bool
     notes: str | None
 

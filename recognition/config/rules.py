@@ -17,7 +17,7 @@ from recognition.head.margins import MARGIN_GRADIENTS
 if TYPE_CHECKING:
     from recognition.config import TrainConfig
 
-CHOICES: dict[str, tuple[str | None, ...]] = {
+CHOICES: dict[str, tuple[str | bool | None, ...]] = {
     "optimizer": ("sgd", "adamw"),
     "schedule": ("polynomial", "cosine"),
     "loss": tuple(LOSSES),
@@ -26,6 +26,9 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "lazy": ("exact", "skip"),
     "head_mode": ("auto", "keep", "recompute"),
     "head_operands": ("auto", "fp32", "tf32", "bf16"),
+    "resume": ("auto", True, False),
+    "checkpoint_error": ("continue", "stop"),
+    "requeue": ("usr1", "always", "never"),
 }
 
 # Losses that are known by names of their own and are one here.
@@ -95,6 +98,15 @@ RANGES: dict[str, Rule] = {
     "seed": AT_LEAST_0,
     "threads": (lambda v: v >= 0, "must not be negative; 0 shares the machine's cores"),
     "collective_timeout_s": ABOVE_0,
+    "checkpoint_steps": AT_LEAST_0,
+    "checkpoint_minutes": AT_LEAST_0,
+    "checkpoint_keep": AT_LEAST_1,
+    "checkpoint_keep_every": AT_LEAST_0,
+    "restart_limit": AT_LEAST_1,
+    "thaw_epoch": ABOVE_0,
+    "max_bad_steps": AT_LEAST_1,
+    "spike_factor": (lambda v: v == 0 or v > 1, "must be above 1; 0 turns the log of spikes off"),
+    "agreement_steps": AT_LEAST_0,
     "val_batch_size": AT_LEAST_1,
     "verbose": AT_LEAST_1,
     "frequent": AT_LEAST_1,
@@ -125,9 +137,11 @@ def broken_rules(cfg: TrainConfig, defaults: Mapping[str, Any]) -> Iterator[tupl
     yield from _unusable(cfg)
 
 
-def _unknown_choice(key: str, value: str | None, choices: Sequence[str | None]) -> Iterator[tuple[str, str]]:
+def _unknown_choice(
+    key: str, value: str | bool | None, choices: Sequence[str | bool | None]
+) -> Iterator[tuple[str, str]]:
     if value not in choices:
-        names = [choice for choice in choices if choice is not None]
+        names = [choice for choice in choices if isinstance(choice, str)]
         nearest = difflib.get_close_matches(value, names, n=1, cutoff=0.0)[0]
         yield key, f"{key}={value!r} is not known; did you mean {nearest!r}? Choices: {', '.join(map(str, choices))}"
 
@@ -171,8 +185,6 @@ def _unusable(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
             "rec",
             "rec is not set; name the training set: a folder with train.rec, image folders, a .lst file or synthetic",
         )
-    if cfg.resume:
-        yield "resume", "resume=True comes with checkpoints, which this version does not write; set resume=False"
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", cfg.device):
         yield "device", f"device={cfg.device!r} is not known; use auto, cpu, cuda or cuda:N"
     for target in cfg.val_targets:

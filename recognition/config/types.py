@@ -61,9 +61,12 @@ def as_type(value: Any, wanted: Any) -> Any:
     An int may stand for a float, a list for a tuple, a path for text; a bool stands for no number.
     """
     if get_origin(wanted) in (Union, UnionType):
-        wanted = next(kind for kind in get_args(wanted) if kind is not NoneType)
-        if (value.literal() if isinstance(value, Typed) else value) is None:
+        literal = value.literal() if isinstance(value, Typed) else value
+        if literal is None and NoneType in get_args(wanted):
             return None
+        if isinstance(literal, bool) and bool in get_args(wanted):
+            return literal
+        wanted = next(kind for kind in get_args(wanted) if kind not in (NoneType, bool))
     if get_origin(wanted) is tuple:
         return _as_tuple(value, get_args(wanted))
     if wanted is str:
