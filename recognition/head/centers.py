@@ -119,11 +119,11 @@ class Centers:
             return self.steps
         return self._clock()[classes_S].clamp_min(0).repeat_interleave(self.subcenters)
 
-    def advance(self, lr: float) -> None:
-        """One step at rate `lr` is over, for touched and untouched rows alike."""
+    def advance(self, lr: float, skip: torch.Tensor | None = None) -> None:
+        """One step at rate `lr` is over, for touched and untouched rows alike; where `skip` is not 0 it did nothing."""
         self.steps += 1
         if self.optimizer.catches_up and self._clock_K is not None:
-            self.missed.append(self.optimizer.transition(lr))
+            self.missed.append(self.optimizer.transition(lr), skip)
 
     def flush(self) -> None:
         """Make every row, and make it up to date: what a checkpoint or an evaluation of the centres reads."""
