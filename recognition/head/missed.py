@@ -42,9 +42,13 @@ class MissedSteps:
         """All that `restore` needs, on the device; 32 bytes a step."""
         return {"within": self._within, "after": self._after}
 
-    def restore(self, count: int, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take up where `tensors` were taken after `count` steps."""
+    def restore(self, count: int, tensors: Mapping[str, torch.Tensor] | None) -> None:
+        """Take up where `tensors` were taken after `count` steps; None: no row owes anything for these."""
         self.count = count
+        if tensors is None:
+            chunks = count // CHUNK_STEPS + 1
+            identity = torch.eye(2, dtype=torch.float64, device=self._after.device)
+            tensors = {"within": identity.repeat(chunks, CHUNK_STEPS, 1, 1), "after": identity.repeat(chunks, 1, 1)}
         self._within, self._after = (tensors[name].to(self._after) for name in ("within", "after"))
 
     def products(self, last_R: torch.Tensor) -> torch.Tensor:

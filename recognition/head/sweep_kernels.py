@@ -170,7 +170,8 @@ def descend_rows(
     inverse_N = 1 / tl.maximum(tl.sqrt(square_N), 1e-12)
     shrink_N = decay - along_N * inverse_N * inverse_N * inverse_N
     lr = tl.load(step_2)
-    is_taken = tl.load(step_2 + 1) != 0
+    # A step that changes nothing writes no class.
+    is_written_N = classes_N < N * tl.load(step_2 + 1)
     # All of a centre is read before any of it is written, also where another thread of the program reads it.
     tl.debug_barrier()
     for i in tl.static_range(SLICES):
@@ -180,5 +181,6 @@ def descend_rows(
         center_ND = tl.load(center_at_ND, here_ND, other=0)
         grad_ND = grads[i] * inverse_N[:, None] + center_ND * shrink_N[:, None]
         momentum_ND = tl.load(center_at_ND + slot_stride, here_ND, other=0) * momentum + grad_ND
-        tl.store(center_at_ND + slot_stride, momentum_ND, here_ND & is_taken)
-        tl.store(center_at_ND, center_ND - lr * momentum_ND, here_ND & is_taken)
+        written_ND = is_written_N[:, None] & (at_D < D)[None, :]
+        tl.store(center_at_ND + slot_stride, momentum_ND, written_ND)
+        tl.store(center_at_ND, center_ND - lr * momentum_ND, written_ND)
