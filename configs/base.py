@@ -177,7 +177,7 @@ config.requeue = "usr1"
 # Backbone to start from: a run, one of its checkpoints, a .safetensors, arcface_torch's model.pt / backbone.pth, or a
 # folder with its checkpoint_gpu_N.pt; None = random weights.
 config.init = None
-# Class centres to start from, where `init` has some: "same" (label i there is label i here), a CSV file with the columns
+# Class centres to start from, where `init` has some: "same" (label i there is label i here), a CSV file with columns
 # label and old_label, for identities that persist (the others start fresh), or None = all fresh.
 config.class_map = None
 # Parts of the backbone that stay as they are: beginnings of parameter names, or "backbone" for all; [] = none.

@@ -136,10 +136,11 @@ def baseline_step(case: StepCase, runtime: Runtime, *, fused: bool = False) -> S
 
 
 class AsOnDevice(TrainStep):
-    """The training step of a GPU run, on whatever device: a CPU run alone looks at its health in every step."""
+    """The training step of a GPU run, on whatever device: a CPU run alone looks at the vote in every step."""
 
-    def check_at_once(self, step: int) -> None:
-        """Not here."""
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.reads_at_once = False
 
 
 def host_reads_of(runtime: Runtime, case: StepCase) -> Counter[str]:

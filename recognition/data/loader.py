@@ -36,10 +36,11 @@ class Batch:
 
 
 class Loader:
-    """`num_steps` batches from `start_step` on; they depend on (seed, step, rank, world), never on the threads.
+    """`num_steps` batches from `start_position` on; they depend on (seed, position, rank, world), never on the threads.
 
     Threads decode straight into the batch's buffer; `prefetch` batches are in flight. Flip and normalisation happen on
-    the device (transforms.py). `start_step` is for resume: nothing before it is read. A damaged or odd-sized image
+    the device (transforms.py). `start_position` counts samples of the whole stream (order.py); nothing before it is
+    read, and a run may go on there with another number of ranks or another batch size. A damaged or odd-sized image
     raises InputError in the consumer, as does a read that hangs for `timeout_s`. No sample is skipped or replaced.
     """
 
@@ -52,28 +53,30 @@ class Loader:
         seed: int,
         num_workers: int = 2,
         prefetch: int = 4,
-        start_step: int = 0,
+        start_position: int = 0,
         num_steps: int,
         image_size: int = 112,
         timeout_s: float = 60.0,
     ) -> None:
         self.source, self.batch_size, self.runtime, self.seed = source, batch_size, runtime, seed
         self.num_workers, self.prefetch, self.timeout_s = num_workers, prefetch, timeout_s
-        self.start_step, self.num_steps, self.image_size = start_step, num_steps, image_size
+        self.start_position, self.num_steps, self.image_size = start_position, num_steps, image_size
 
     def __len__(self) -> int:
         return self.num_steps
 
     def __iter__(self) -> Iterator[Batch]:
-        jobs = (self._job(step) for step in range(self.start_step, self.start_step + self.num_steps))
+        jobs = (self._job(step) for step in range(self.num_steps))
         filled = prefetched(jobs, num_workers=self.num_workers, prefetch=self.prefetch, timeout_s=self.timeout_s)
         with contextlib.closing(filled):
             yield from self.batches(filled)
 
     def samples_of(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Source indices and epochs (int64[B]) of this rank's batch at `step`."""
-        runtime, num_samples = self.runtime, len(self.source)
-        positions = batch_positions(step, batch_size=self.batch_size, rank=runtime.rank, world=runtime.world)
+        """Source indices and epochs (int64[B]) of this rank's batch at `step`, counted from `start_position`."""
+        runtime, num_samples, start = self.runtime, len(self.source), self.start_position
+        positions = batch_positions(
+            step, batch_size=self.batch_size, rank=runtime.rank, world=runtime.world, start=start
+        )
         return sample_ids(positions, num_samples=num_samples, seed=self.seed), positions // num_samples
 
     def image_slots(self) -> tuple[Any, Callable[[int, Payload, Where], None]]:

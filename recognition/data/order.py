@@ -22,7 +22,10 @@ def sample_ids(positions: np.ndarray, *, num_samples: int, seed: int) -> np.ndar
     return ids
 
 
-def batch_positions(step: int, *, batch_size: int, rank: int = 0, world: int = 1) -> np.ndarray:
-    """Stream positions (int64[B]) of the batch that `rank` of `world` takes at `step`; `batch_size` is B, per rank."""
-    first = (step * world + rank) * batch_size
+def batch_positions(step: int, *, batch_size: int, rank: int = 0, world: int = 1, start: int = 0) -> np.ndarray:
+    """Stream positions (int64[B]) of the batch that `rank` of `world` takes at `step`; `batch_size` is B, per rank.
+
+    `start` is the position at which step 0 begins: not 0 for a run that goes on where another stopped.
+    """
+    first = start + (step * world + rank) * batch_size
     return np.arange(first, first + batch_size, dtype=np.int64)

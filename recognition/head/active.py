@@ -85,11 +85,16 @@ class ActiveRows:
         counts = self.centers.touches(classes)
         return counts if isinstance(counts, int) else counts.to(self.centers.device)
 
-    def end(self, lr: float) -> None:
-        """Put the rows back after a step at rate `lr`."""
-        self.centers.advance(lr)
+    def end(self, lr: float, skip: torch.Tensor | None = None) -> None:
+        """Put the rows back after a step at rate `lr`, which changed nothing where `skip` is not 0."""
+        self.centers.advance(lr, skip)
         if not self.takes_all:
             self._travel(self.centers.put_back, self._classes().to(self.centers.home), self.rows_SCPD)
+        self.rows_SCPD = self._draw = None
+
+    def abandon(self) -> None:
+        """End a step that is not taken: the table stays as it was."""
+        self.wait()
         self.rows_SCPD = self._draw = None
 
     def wait(self) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import torch
 
 from recognition.errors import InputError
-from recognition.head.initial import initial_rows
+from recognition.head.initial import initial_centers
 from recognition.head.mapped import MappedTable
 from recognition.head.missed import MissedSteps
 from recognition.head.rows import RowOptimizer
 
 # Rows at a time that are brought in, put back or flushed: 4 MB at D = 512, for the caches' sake.
 _BLOCK_CLASSES = 1024
-_UNTOUCHED = -1
+UNTOUCHED = -1
 
 
 class Centers:
@@ -60,10 +60,10 @@ class Centers:
                 classes = torch.arange(start, min(start + _BLOCK_CLASSES, num_local), device=home)
                 self.table_KCPD[classes, :, 0] = self._initial(classes)
         # Whether every row has been given its initial centre.
-        self._is_whole = self.file is None
+        self.is_whole = self.file is None
         self.steps = 0
         self.missed = MissedSteps(self.home)
-        # The step after which a row was last touched (or, for AdamW, how often it was); 4 bytes for its 4 KB and more.
+        # 4 bytes for a row's 4 KB and more.
         self._clock_K: torch.Tensor | None = None
 
     @property
@@ -72,16 +72,34 @@ class Centers:
         return self.table_KCPD.device
 
     @property
+    def has_clock(self) -> bool:
+        """Whether rows differ in the steps that touched them."""
+        return self._clock_K is not None
+
+    @property
+    def clock_K(self) -> torch.Tensor:
+        """Int32 (K + 1,): the step after which a row was last touched, or for AdamW how often it was; -1: never made."""
+        if self._clock_K is None:
+            start = 0 if self.is_whole else UNTOUCHED
+            self._clock_K = torch.full((self.num_local + 1,), start, dtype=torch.int32, device=self.home)
+            self._clock_K[self.num_local] = 0
+        return self._clock_K
+
+    def forget_clock(self) -> None:
+        """From now on every step touches every row."""
+        self._clock_K = None
+
+    @property
     def is_far(self) -> bool:
         """Whether rows should be fetched ahead of a step: they live in a file, or on the host of a GPU."""
         return self.file is not None or self.home != self.device
 
     def everything(self) -> torch.Tensor:
         """All rows (K, c, P, D), in place: for steps that touch every class."""
-        if not self._is_whole:
+        if not self.is_whole or self.has_clock:
             self.flush()
         # Rows that every step touches never miss one.
-        self._clock_K = None
+        self.forget_clock()
         return self.table_KCPD[: self.num_local]
 
     def bring_in(self, classes_S: torch.Tensor, out_SCPD: torch.Tensor) -> None:
@@ -105,7 +123,7 @@ class Centers:
         for start in range(0, len(classes_S), _BLOCK_CLASSES):
             classes = classes_S[start : start + _BLOCK_CLASSES]
             self.table_KCPD.index_copy_(0, classes, rows_SCPD[start : start + _BLOCK_CLASSES].to(self.home))
-        clock_K = self._clock()
+        clock_K = self.clock_K
         if self.optimizer.catches_up:
             clock_K[classes_S] = self.steps
         else:
@@ -117,51 +135,48 @@ class Centers:
         """How often the rows of these classes (None: all) have been updated, for optimizers that ask."""
         if classes_S is None:
             return self.steps
-        return self._clock()[classes_S].clamp_min(0).repeat_interleave(self.subcenters)
+        return self.clock_K[classes_S].clamp_min(0).repeat_interleave(self.subcenters)
 
-    def advance(self, lr: float) -> None:
-        """One step at rate `lr` is over, for touched and untouched rows alike."""
+    def advance(self, lr: float, skip: torch.Tensor | None = None) -> None:
+        """One step at rate `lr` is over, for touched and untouched rows alike; where `skip` is not 0 it did nothing."""
         self.steps += 1
         if self.optimizer.catches_up and self._clock_K is not None:
-            self.missed.append(self.optimizer.transition(lr))
+            self.missed.append(self.optimizer.transition(lr), skip)
 
     def flush(self) -> None:
         """Make every row, and make it up to date: what a checkpoint or an evaluation of the centres reads."""
-        if self._clock_K is None and self._is_whole:
+        if self._clock_K is None and self.is_whole:
             return
-        clock_K = self._clock()
+        clock_K = self.clock_K
         for start in range(0, self.num_local, _BLOCK_CLASSES):
             classes = torch.arange(start, min(start + _BLOCK_CLASSES, self.num_local), device=self.home)
             self._make_current(classes, self.table_KCPD[start : start + len(classes)])
             if self.optimizer.catches_up:
                 clock_K[classes] = self.steps
         clock_K.clamp_min_(0)
-        self._is_whole = True
+        self.is_whole = True
 
     def _initial(self, classes: torch.Tensor) -> torch.Tensor:
         """Initial centres (N, c, D) of local classes."""
-        places = torch.arange(self.subcenters, device=classes.device)
-        rows = ((self.first_class + classes[:, None]) * self.subcenters + places).flatten()
-        centers = initial_rows(rows, self.table_KCPD.shape[-1], seed=self.seed)
-        return centers.to(self.table_KCPD.dtype).unflatten(0, (-1, self.subcenters))
+        size = self.table_KCPD.shape[-1]
+        centers = initial_centers(self.first_class + classes, self.subcenters, size, seed=self.seed)
+        return centers.to(self.table_KCPD.dtype)
 
     def _make_current(self, classes: torch.Tensor, rows_NCPD: torch.Tensor) -> None:
         """Give rows as the table has them, of these classes, what the steps since they were touched did to them."""
-        clock_N = self._clock()[classes]
-        if not self._is_whole:
-            fresh = torch.nonzero(clock_N == _UNTOUCHED).squeeze(1)
+        clock_N = self.clock_K[classes]
+        if not self.is_whole:
+            fresh = torch.nonzero(clock_N == UNTOUCHED).squeeze(1)
             rows_NCPD[fresh, :, 0] = self._initial(classes[fresh])
             rows_NCPD[fresh, :, 1:] = 0
         if self.optimizer.catches_up and self.steps > 0:
-            map_N22 = self.missed.products(clock_N.clamp_min(0)).to(rows_NCPD.dtype)[:, None]
-            center, momentum = rows_NCPD.unbind(2)
-            moved = center * map_N22[..., 0, 0:1] + momentum * map_N22[..., 0, 1:2]
-            momentum.mul_(map_N22[..., 1, 1:2]).addcmul_(center, map_N22[..., 1, 0:1])
-            center.copy_(moved)
+            settle_(rows_NCPD, self.missed.products(clock_N.clamp_min(0)))
 
-    def _clock(self) -> torch.Tensor:
-        if self._clock_K is None:
-            start = 0 if self._is_whole else _UNTOUCHED
-            self._clock_K = torch.full((self.num_local + 1,), start, dtype=torch.int32, device=self.home)
-            self._clock_K[self.num_local] = 0
-        return self._clock_K
+
+def settle_(rows_NCPD: torch.Tensor, map_N22: torch.Tensor) -> None:
+    """Apply to centres and momenta, in place, the maps of the steps that they missed."""
+    map_N122 = map_N22.to(rows_NCPD.dtype)[:, None]
+    center, momentum = rows_NCPD.unbind(2)
+    moved = center * map_N122[..., 0, 0:1] + momentum * map_N122[..., 0, 1:2]
+    momentum.mul_(map_N122[..., 1, 1:2]).addcmul_(center, map_N122[..., 1, 0:1])
+    center.copy_(moved)

@@ -15,6 +15,13 @@ _PURPOSE = 0xCE17E25
 _BLOCK_ELEMENTS = 1 << 16
 
 
+def initial_centers(classes_N: torch.Tensor, subcenters: int, embedding_size: int, *, seed: int) -> torch.Tensor:
+    """Centres float32 (N, c, D) of the classes with the global int64 numbers `classes_N`, on their device."""
+    places = torch.arange(subcenters, device=classes_N.device)
+    rows_R = (classes_N[:, None] * subcenters + places).flatten()
+    return initial_rows(rows_R, embedding_size, seed=seed).unflatten(0, (len(classes_N), subcenters))
+
+
 def initial_rows(rows_R: torch.Tensor, embedding_size: int, *, seed: int) -> torch.Tensor:
     """Centres float32 (R, D) ~ N(0, 0.01^2) of the rows with the global int64 numbers `rows_R`, on their device.
 

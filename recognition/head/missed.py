@@ -7,7 +7,7 @@ one entry per finished chunk; a look-up is one product of the two. All in float6
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -23,10 +23,13 @@ class MissedSteps:
         self._within = identity.expand(1, CHUNK_STEPS, 2, 2).clone()
         self._after = identity[None].clone()
 
-    def append(self, transition: Sequence[Sequence[float]]) -> None:
-        """One more step, whose map is (w, m) <- transition (w, m)."""
+    def append(self, transition: Sequence[Sequence[float]], skip: torch.Tensor | None = None) -> None:
+        """One more step, whose map is (w, m) <- transition (w, m), or nothing where `skip` is not 0."""
         chunk, place = divmod(self.count, CHUNK_STEPS)
         map_22 = torch.tensor(transition, dtype=torch.float64).to(self._after.device, non_blocking=True)
+        if skip is not None:
+            identity_22 = torch.eye(2, dtype=torch.float64, device=map_22.device)
+            map_22 = torch.where(skip.to(map_22.device, non_blocking=True) != 0, identity_22, map_22)
         self._within[chunk, : place + 1] = map_22 @ self._within[chunk, : place + 1]
         self._after[:chunk] = map_22 @ self._after[:chunk]
         self.count += 1
@@ -34,6 +37,19 @@ class MissedSteps:
             identity = torch.eye(2, dtype=torch.float64, device=self._after.device)
             self._within = torch.cat([self._within, identity.expand(1, CHUNK_STEPS, 2, 2)])
             self._after = torch.cat([self._after, identity[None]])
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that `restore` needs, on the device; 32 bytes a step."""
+        return {"within": self._within, "after": self._after}
+
+    def restore(self, count: int, tensors: Mapping[str, torch.Tensor] | None) -> None:
+        """Take up where `tensors` were taken after `count` steps; None: no row owes anything for these."""
+        self.count = count
+        if tensors is None:
+            chunks = count // CHUNK_STEPS + 1
+            identity = torch.eye(2, dtype=torch.float64, device=self._after.device)
+            tensors = {"within": identity.repeat(chunks, CHUNK_STEPS, 1, 1), "after": identity.repeat(chunks, 1, 1)}
+        self._within, self._after = (tensors[name].to(self._after) for name in ("within", "after"))
 
     def products(self, last_R: torch.Tensor) -> torch.Tensor:
         """Maps float64 (R, 2, 2) from the state after `last_R` steps to now; the identity for `count`."""

@@ -126,6 +126,7 @@ class PartialFC(nn.Module):
         file or of the host travel while it does.
         """
         self._batches = batches
+        self.health.begin()
         self.active.begin(step, batch_size * self.runtime.world * batches)
 
     def forward(self, emb_BD: torch.Tensor, labels_B: torch.Tensor, step: int) -> HeadOutput:
@@ -144,27 +145,43 @@ class PartialFC(nn.Module):
                     loss = loss + (term - term.detach())
             return HeadOutput(loss, found.target_cos)
 
+    @property
+    def is_bad(self) -> torch.Tensor:
+        """Whether a sample of this step's batches had no finite loss: bool, on the device, equal on all ranks."""
+        return self.health.is_bad
+
+    def skip(self) -> None:
+        """End the step without an update: neither centres nor what they owe for missed steps change."""
+        self._parts = []
+        self.active.abandon()
+
     @torch.no_grad()
-    def update(self, lr: float) -> None:
-        """One optimizer step at rate `lr` on the centres, by the mean gradient of the batches since the last one."""
+    def update(self, lr: float, skip: torch.Tensor | None = None) -> None:
+        """One optimizer step at rate `lr` on the centres, by the mean gradient of the batches since the last one.
+
+        Where `skip`, a number on the device, is not 0 nothing changes: `skip()` for those who must not wait to know.
+        """
         if not self._parts:
             raise RuntimeError("there is nothing to update: call forward() first")
         parts, self._parts = self._parts, []
         optimizer = self.centers.optimizer
         options = {"decay": optimizer.gradient_decay, "operands": self.operands}
         if self._in_kernels:
-            sweep_triton.sweep_backward(parts, self.active.rows_SCPD, SGDStep(optimizer.momentum, lr), **options)
+            sweep_triton.sweep_backward(parts, self.active.rows_SCPD, SGDStep(optimizer.momentum, lr, skip), **options)
         else:
             touched = self.active.touches()
 
             def update_(rows_RPD: torch.Tensor, grad_RD: torch.Tensor, place: slice) -> None:
+                before_RPD = None if skip is None else rows_RPD.clone()
                 optimizer.update_(rows_RPD, grad_RD, lr, touched if isinstance(touched, int) else touched[place])
+                if skip is not None:
+                    rows_RPD.copy_(torch.where(skip != 0, before_RPD, rows_RPD))
 
             sweep_backward(parts, self.active.rows_SCPD, update_, room=self._room, **options)
-        self.active.end(lr)
+        self.active.end(lr, skip)
 
     def check(self) -> None:
-        """InputError for a bad label, embedding or centre in any batch so far; waits for the device."""
+        """InputError for a bad label so far, or an embedding or centre in the latest steps; waits for the device."""
         self.health.check(self.centers.table_KCPD[: self.num_local, :, 0], self.class_start)
 
     @torch.no_grad()

@@ -115,7 +115,7 @@ def descend_rows(
     weights_GN,
     scaled_GD,
     rows_NPD,
-    lr_1,
+    step_2,
     G,
     N,
     row_stride,
@@ -134,6 +134,7 @@ def descend_rows(
     The gradient of a unit centre is the sum over samples of weight * scaled embedding, targets among the weights. A
     program holds whole gradients, because the projection needs their product with the centre, as SLICES accumulators of
     BLOCK_D features each: one accumulator would be read and moved as one, and its registers not suffice.
+    `step_2` holds the learning rate, and 0 where the step is to change nothing.
     """
     classes_N = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     features_D = tl.arange(0, BLOCK_D)
@@ -168,7 +169,9 @@ def descend_rows(
         along_N += tl.sum(grads[i] * center_ND, axis=1)
     inverse_N = 1 / tl.maximum(tl.sqrt(square_N), 1e-12)
     shrink_N = decay - along_N * inverse_N * inverse_N * inverse_N
-    lr = tl.load(lr_1)
+    lr = tl.load(step_2)
+    # A step that changes nothing writes no class.
+    is_written_N = classes_N < N * tl.load(step_2 + 1)
     # All of a centre is read before any of it is written, also where another thread of the program reads it.
     tl.debug_barrier()
     for i in tl.static_range(SLICES):
@@ -178,5 +181,6 @@ def descend_rows(
         center_ND = tl.load(center_at_ND, here_ND, other=0)
         grad_ND = grads[i] * inverse_N[:, None] + center_ND * shrink_N[:, None]
         momentum_ND = tl.load(center_at_ND + slot_stride, here_ND, other=0) * momentum + grad_ND
-        tl.store(center_at_ND + slot_stride, momentum_ND, here_ND)
-        tl.store(center_at_ND, center_ND - lr * momentum_ND, here_ND)
+        written_ND = is_written_N[:, None] & (at_D < D)[None, :]
+        tl.store(center_at_ND + slot_stride, momentum_ND, written_ND)
+        tl.store(center_at_ND, center_ND - lr * momentum_ND, written_ND)

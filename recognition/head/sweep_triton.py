@@ -44,10 +44,14 @@ class Tiles(NamedTuple):
 
 
 class SGDStep(NamedTuple):
-    """What the optimizer needs in a step; a captured graph wants the learning rate as a tensor, to change it."""
+    """What the optimizer needs in a step; a captured graph wants the learning rate as a tensor, to change it.
+
+    `skip`, a number on the device, is not 0 where the step is to change nothing.
+    """
 
     momentum: float
     lr: float | torch.Tensor
+    skip: torch.Tensor | None = None
 
 
 def supports(objective: Objective, optimizer: RowOptimizer, dtype: torch.dtype, embedding_size: int = 512) -> bool:
@@ -110,7 +114,10 @@ def sweep_backward(
     scaled_GD = torch.cat(scaled_parts).to(dtype)
     row_G = torch.cat([part.sample.row_G for part in parts])
     target_G = torch.cat([part.coefficients.target_G for part in parts])
-    lr_1 = update.lr if isinstance(update.lr, torch.Tensor) else rows_SCPD.new_full((1,), update.lr)
+    step_2 = rows_SCPD.new_ones(2)
+    step_2[:1] = update.lr
+    if update.skip is not None:
+        step_2[1:] = update.skip == 0
     tiles = descending_tiles(size, operands)
     for number, chunk in enumerate(_chunks(len(rows_SCPD), num_samples, size, operands)):
         rows_NPD = rows_SCPD[chunk, 0]
@@ -137,7 +144,7 @@ def sweep_backward(
             weights_GN,
             scaled_GD,
             rows_NPD,
-            lr_1,
+            step_2,
             len(scaled_GD),
             len(rows_NPD),
             rows_NPD.stride(0),

@@ -17,15 +17,24 @@ class MovingAverage:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay, self.updates = decay, 0
+        self.decay = decay
+        self.updates = torch.zeros((), dtype=torch.int64, device=next(module.parameters()).device)
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Take in the weights of `module` after a step; whole numbers (counters) are copied."""
-        decay = min(self.decay, self.updates / (self.updates + 9))
+    def update(self, module: nn.Module, skip: torch.Tensor | None = None) -> None:
+        """Take in the weights of `module` after a step, unless `skip`, a number on the device, is not 0.
+
+        Whole numbers (counters) are copied.
+        """
+        count = self.updates.to(torch.float64)
+        weight = 1 - torch.clamp(count / (count + 9), max=self.decay)
+        taken = torch.ones_like(self.updates) if skip is None else (skip == 0).to(self.updates.dtype)
         averages, values = self.module.state_dict(), module.state_dict()
         floating = [key for key, value in values.items() if value.is_floating_point()]
-        torch._foreach_lerp_([averages[key] for key in floating], [values[key] for key in floating], 1 - decay)
+        weight = (weight * taken).float()
+        torch._foreach_lerp_(
+            [averages[key] for key in floating], [values[key] for key in floating], [weight] * len(floating)
+        )
         for key in values.keys() - set(floating):
             averages[key].copy_(values[key])
-        self.updates += 1
+        self.updates = self.updates + taken

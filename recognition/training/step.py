@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,9 @@ from recognition.errors import InputError
 from recognition.head import PartialFC
 from recognition.runtime import Runtime
 from recognition.training.average import MovingAverage
+from recognition.training.loss_scale import LossScale
 from recognition.training.optimizer import build_optimizer
+from recognition.training.vote import Agreed, Ballot, Vote
 
 # torch 2.13 renamed the switch and warns at the old name.
 RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
@@ -50,20 +52,22 @@ def parallel(backbone: nn.Module, cfg: TrainConfig, runtime: Runtime) -> nn.Modu
 
 
 class TrainStep:
-    """Holds what changes from step to step: backbone, head, optimizer, scaler, moving average."""
+    """Holds what changes from step to step: backbone, head, optimizer, loss scale, moving average, the vote.
+
+    A step with anything that is not finite, on any rank, changes nothing on all of them: no weight, no optimizer state,
+    no running statistic. A CPU decides that with a branch; a GPU, where the host must not wait, by a flag on the device.
+    """
 
     def __init__(self, backbone: nn.Module, head: PartialFC, *, cfg: TrainConfig, runtime: Runtime) -> None:
         self.cfg, self.runtime = cfg, runtime
         self.backbone, self.head = backbone, head
         self.replica = parallel(backbone, cfg, runtime)
         self.optimizer = build_optimizer(backbone, head, cfg)
-        # DDP gives all ranks the same gradients, so that they find the same overflows.
-        self.scaler = torch.amp.GradScaler(
-            runtime.device.type, growth_interval=100, enabled=cfg.precision_used == "fp16"
-        )
-        self.trainable = [p for p in backbone.parameters() if p.requires_grad]
-        self.has_skipped = torch.zeros((), device=runtime.device)
-        self.side = torch.cuda.Stream() if runtime.device.type == "cuda" else None
+        self.loss_scale = LossScale(cfg.precision_used == "fp16", runtime.device)
+        self.vote = Vote(runtime)
+        self.statistics = [*backbone.buffers(), *head.objective.buffers()]
+        self.statistics_before = [buffer.clone() for buffer in self.statistics]
+        self.reads_at_once = runtime.device.type == "cpu"
         self.average = None
         if cfg.ema_decay > 0:
             self.average = MovingAverage(backbone, cfg.ema_decay)
@@ -81,81 +85,87 @@ class TrainStep:
         with autocast(self.cfg, device):
             return self.replica(x_BCHW)
 
-    def __call__(self, batches: Sequence[Batch], *, step: int, lr: float) -> StepOutput:
+    def __call__(
+        self, batches: Sequence[Batch], *, step: int, lr: float, stop: bool = False, save: bool = False
+    ) -> StepOutput:
         """Step over `batches` (one per accumulation) at rate `lr`, with the gradient of the mean over all samples.
 
-        Whatever is not finite takes no part in an update; `check` reports it, on a CPU at once.
+        `stop` and `save` are this rank's wishes, which travel with the vote; `agreed` reads what came of it.
         """
         self.head.prepare(step, batch_size=len(batches[0].labels_B), batches=len(batches))
+        self._copy_statistics(self.statistics, self.statistics_before)
         losses, cosines = [], []
         for part, batch in enumerate(batches):
             last = part == len(batches) - 1
             with nullcontext() if last or self.runtime.world == 1 else self.replica.no_sync():
+                self.runtime.at("forward", step)
                 emb_BD = self.embed(batch)
-                labels_B = batch.labels_B.to(self.runtime.device, non_blocking=True)
-                output = self.head(emb_BD, labels_B, step)
-                swept = self._mark()
-                self.check_at_once(step)
-                self.scaler.scale(output.loss / len(batches)).backward()
+                output = self.head(emb_BD, batch.labels_B.to(self.runtime.device, non_blocking=True), step)
+                if self.reads_at_once:
+                    self.head.health.check_labels()
+                self.runtime.at("backward, with the sum of the backbone's gradients over the ranks", step)
+                self.loss_scale.scaled(output.loss / len(batches)).backward()
             losses.append(output.loss.detach())
             cosines.append(output.target_cos)
-        grad_norm = self._clip()
-        self.check_at_once(step)
-        with self._beside(swept):
-            self.head.update(lr)
-        self._update(lr)
-        return StepOutput(torch.stack(losses).mean(), torch.stack(cosines).mean(), grad_norm)
+        loss, grad_norm = torch.stack(losses).mean(), self._clip()
+        self.ballot = self._cast(loss, grad_norm, stop, save)
+        self._update(lr, self.ballot.skip)
+        return StepOutput(loss, torch.stack(cosines).mean(), grad_norm)
 
-    def check(self, step: int) -> None:
-        """InputError for what was not finite, or mislabelled, in any step up to `step`; waits for the device."""
-        self.head.check()
-        if not self.scaler.is_enabled() and self.has_skipped.item():
-            raise InputError(
-                f"the gradient of the backbone is not finite at step {step}, which did not update it. "
-                f"Lower lr ({self.cfg.lr}), lengthen warmup_epoch, or use precision=bf16"
+    def agreed(self, step: int) -> Agreed:
+        """The last vote; waits for the device. InputError for a bad label, or where too many bad steps came in a row."""
+        self.head.health.check_labels()
+        if (row := self.vote.longest_row()) >= self.cfg.max_bad_steps:
+            centers_KCD = self.head.centers.table_KCPD[: self.head.num_local, :, 0]
+            complaint = self.head.health.complaint(centers_KCD, self.head.class_start) or (
+                f"the gradient of the backbone is not finite: lower lr ({self.cfg.lr}), lengthen warmup_epoch, "
+                f"or use precision=bf16"
             )
-
-    def check_at_once(self, step: int) -> None:
-        """`check` where reading costs nothing."""
-        if self.runtime.device.type == "cpu":
-            self.check(step)
+            raise InputError(
+                f"{row} steps in a row up to step {step + 1} were not finite; they changed nothing, and the last "
+                f"checkpoint is kept. {complaint[0].upper()}{complaint[1:]}"
+            )
+        return self.ballot.read()
 
     def _clip(self) -> torch.Tensor:
-        self.scaler.unscale_(self.optimizer)
-        # After DDP the backbone's gradients are equal on all ranks: every rank finds the same norm and verdict.
-        grad_norm = nn.utils.clip_grad_norm_(self.trainable, self.cfg.max_grad_norm or float("inf"))
-        self.skip = (~torch.isfinite(grad_norm)).float()
-        self.has_skipped = torch.maximum(self.has_skipped, self.skip)
-        return grad_norm
+        trainable = [p for p in self.backbone.parameters() if p.requires_grad]
+        self.loss_scale.unscale_([*trainable, *self.head.parameters()])
+        # After DDP the backbone's gradients are equal on all ranks: every rank finds the same norm.
+        return nn.utils.clip_grad_norm_(trainable, self.cfg.max_grad_norm or float("inf"))
 
-    def _update(self, lr: float) -> None:
+    @staticmethod
+    def _copy_statistics(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:
+        if source:
+            torch._foreach_copy_(target, source)
+
+    def _cast(self, loss: torch.Tensor, grad_norm: torch.Tensor, stop: bool, save: bool) -> Ballot:
+        self.runtime.at("vote on the step")
+        is_bad = self.head.is_bad | ~torch.isfinite(loss)
+        overflow = ~torch.isfinite(grad_norm)
+        # fp16 looks for its scale by overflowing; below 1 it is no longer the scale that is to blame.
+        is_bad = is_bad | (overflow & (self.loss_scale.scale <= 1)) if self.loss_scale.enabled else is_bad | overflow
+        return self.vote.cast(is_bad=is_bad, overflow=overflow, stop=stop, save=save)
+
+    def _update(self, lr: float, skip: torch.Tensor) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        if self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        else:
+        if not self.reads_at_once:
+            self.head.update(lr, skip)
             # The fused kernels read the verdict on the device.
-            self.optimizer.grad_scale, self.optimizer.found_inf = None, self.skip
+            self.optimizer.grad_scale, self.optimizer.found_inf = None, skip
             self.optimizer.step()
+            for buffer, before in zip(self.statistics, self.statistics_before):
+                buffer.copy_(torch.where(skip != 0, before, buffer))
+        elif skip.item() == 0:
+            self.head.update(lr)
+            self.optimizer.step()
+        else:
+            self.head.skip()
+            self._copy_statistics(self.statistics_before, self.statistics)
+        self.loss_scale.update(skip)
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update(self.backbone)
-
-    def _mark(self) -> torch.cuda.Event | None:
-        return torch.cuda.current_stream().record_event() if self.side is not None else None
-
-    @contextmanager
-    def _beside(self, start: torch.cuda.Event | None) -> Iterator[None]:
-        """On a GPU: on a stream of its own from `start` on, so that it fills the gaps of the backward pass."""
-        if start is None:
-            yield
-            return
-        self.side.wait_event(start)
-        with torch.cuda.stream(self.side):
-            yield
-        # Before the optimizer: what the head frees may then be handed out again.
-        torch.cuda.current_stream().wait_stream(self.side)
+            self.average.update(self.backbone, skip)
 
 
 def autocast(cfg: TrainConfig, device: torch.device) -> torch.autocast:

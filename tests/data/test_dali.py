@@ -72,7 +72,7 @@ def test_no_steps_no_batches(dali):
 
 def test_resume_and_ranks(dali):
     source = open_source(RECORDS / "insightface")
-    assert_same_batches(source, start_step=4, num_steps=3, runtime=Runtime(rank=1, world=2))
+    assert_same_batches(source, start_position=4 * 14 + 3, num_steps=3, runtime=Runtime(rank=1, world=2))
 
 
 def test_synthetic_pixels_pass_through(dali):

@@ -1,0 +1,54 @@
+"""The factor that keeps gradients in fp16 above zero (Micikevicius et al. 2018, "Mixed Precision Training", 3.2).
+
+torch's GradScaler would do, were its verdict not each rank's own: ranks that disagree once have other weights for ever.
+Here the verdict comes from outside, where all ranks vote on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+INITIAL = 2.0**16
+GROWTH_STEPS = 100
+
+
+class LossScale:
+    """`scale` on the device: halved by each step that overflows, doubled after `GROWTH_STEPS` in a row that do not.
+
+    Without `enabled` it is 1 and stays 1.
+    """
+
+    def __init__(self, enabled: bool, device: torch.device) -> None:
+        self.enabled = enabled
+        self.scale = torch.tensor(INITIAL if enabled else 1.0, device=device)
+        self.good_steps = torch.zeros((), dtype=torch.int64, device=device)
+
+    def scaled(self, loss: torch.Tensor) -> torch.Tensor:
+        """The loss to go backward from."""
+        return loss * self.scale if self.enabled else loss
+
+    def unscale_(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Divide the gradients by the scale, in place."""
+        if self.enabled:
+            grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            torch._foreach_mul_(grads, self.scale.reciprocal())
+
+    def update(self, overflow: torch.Tensor) -> None:
+        """Take in whether the step overflowed, a number on the device that is the same on all ranks."""
+        if not self.enabled:
+            return
+        grows = self.good_steps + 1 == GROWTH_STEPS
+        grown = torch.where(grows, self.scale * 2, self.scale)
+        self.scale = torch.where(overflow != 0, self.scale / 2, grown)
+        self.good_steps = torch.where((overflow != 0) | grows, 0, self.good_steps + 1)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a resume needs."""
+        return {"scale": self.scale, "good_steps": self.good_steps}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """The inverse of `state`."""
+        self.scale, self.good_steps = (state[key].to(self.scale.device) for key in ("scale", "good_steps"))
