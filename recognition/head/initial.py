@@ -7,6 +7,7 @@ import math
 import torch
 
 from recognition.permutation import permutation_keys
+from recognition.splitmix import mix_
 
 # arcface_torch's: the norm of a centre is normalised away, so that this sets the speed of its first steps.
 INITIAL_STD = 0.01
@@ -33,21 +34,8 @@ def initial_rows(rows_R: torch.Tensor, embedding_size: int, *, seed: int) -> tor
     block = max(1, _BLOCK_ELEMENTS // words)
     for start in range(0, len(rows_R), block):
         counter_RW = rows_R[start : start + block, None] * words + place_W
-        centers_RD[start : start + block] = _normals(_mix_(counter_RW, key))[:, :embedding_size]
+        centers_RD[start : start + block] = _normals(mix_(counter_RW, key))[:, :embedding_size]
     return centers_RD.mul_(INITIAL_STD)
-
-
-def _mix_(counter: torch.Tensor, key: int) -> torch.Tensor:
-    """The counter-th word of splitmix64 (Steele, Lea and Flood 2014) from the state `key`, in place."""
-    word = counter.mul_(_signed(0x9E3779B97F4A7C15)).add_(key)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-        # The mask makes torch's arithmetic shift of signed numbers a logical one.
-        word.bitwise_xor_((word >> shift).bitwise_and_((1 << (64 - shift)) - 1)).mul_(_signed(factor))
-    return word
-
-
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >= 1 << 63 else word
 
 
 def _normals(words_RW: torch.Tensor) -> torch.Tensor:
