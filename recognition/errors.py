@@ -1,5 +1,21 @@
-"""The one exception that commands turn into a single line for the user."""
+"""The exceptions that commands turn into a single line for the user; recognition/command.py has their exit codes."""
 
 
 class InputError(Exception):
     """Something the user gave is wrong: the message says what, where (file, key, offset, rank) and what to do."""
+
+
+class GivingUp(InputError):
+    """The run was restarted too often without getting any further: another restart would not help."""
+
+
+class Stopped(Exception):
+    """The run ended early because it was asked to, after its checkpoint was written; it can be resumed."""
+
+
+class PeerLost(Exception):
+    """Another rank is silent, or does not come to where this one waits: the message names it and says where it was."""
+
+
+class PeerEnded(Exception):
+    """Another rank ended while this one waited for it; that rank's own message says why."""
