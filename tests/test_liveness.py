@@ -14,6 +14,7 @@ from recognition.collectives import all_gather, all_reduce_sum
 from recognition.errors import PeerEnded, PeerLost
 from recognition.liveness import Heartbeat
 from recognition.log import start_log
+from recognition.whereabouts import Beat, decoded
 from tests.ranks import run_ranks
 
 TIMEOUT_S = 3.0
@@ -180,3 +181,17 @@ def test_time_in_which_this_process_was_stopped_itself_is_not_counted_against_th
         heartbeat.look()
         silent_s.append(other.silent_s)
     assert silent_s == [1.0, 2.0, 5.0, 6.0]
+
+
+def test_a_rank_may_end_as_soon_as_all_have_met():
+    store = dist.HashStore()
+    store.add("liveness/arrived", 1)  # rank 1 came first, met rank 0, and has ended before rank 0 looks
+    store.set("liveness/beat-1", Beat(1, 9, 17, "the end", 0.0, 0.0, ended=True).encoded())
+    heartbeat = Heartbeat(0, 2, store, timeout_s=5)
+    heartbeat.start()
+    try:
+        heartbeat.wait_for_all("the report")
+        assert heartbeat.peers[0].ended
+    finally:
+        heartbeat.stop()
+    assert decoded(store.get("liveness/beat-0")).ended
