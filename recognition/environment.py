@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,22 @@ def launched() -> Launched:
         local_world=number("LOCAL_WORLD_SIZE", world),
         restarts=number("TORCHELASTIC_RESTART_COUNT", 0),
     )
+
+
+def keep_flight_record() -> None:
+    """Let NCCL remember its last collectives, and write them to a file when one times out; what the user set stays."""
+    os.environ.setdefault("TORCH_FR_BUFFER_SIZE", "2000")
+    os.environ.setdefault("TORCH_NCCL_DUMP_ON_TIMEOUT", "1")
+
+
+def launcher_pid() -> int | None:
+    """The process id of the torchrun that started this process; None where the parent is anything else."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    parent = os.getppid()
+    try:
+        words = Path(f"/proc/{parent}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return None
+    started_by = any(word == "torch.distributed.run" or Path(word).name == "torchrun" for word in words)
+    return parent if started_by else None
