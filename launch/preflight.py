@@ -4,8 +4,8 @@
     torchrun --nnodes=2 ... launch/preflight.py                                          elsewhere
 
 Each rank first reaches the rendezvous alone, so that a host that cannot is named with the cause; torchrun has to reach
-it itself before any rank starts, and says less. The first ranks of all hosts then reach each other where gloo will listen.
-After that: clocks, versions of torch and of this code, whether the folder is shared, free disk, and the rates.
+it itself before any rank starts, and says less. The first ranks of all hosts then reach each other where gloo will
+listen. After that: clocks, versions of torch and of this code, whether the folder is shared, free disk, the rates.
 """
 
 import argparse

@@ -37,11 +37,12 @@ def main() -> None:
         experiments, arguments = [], [given.config, *given.overrides]
         run_dir = checked_config(arguments).output_dir.absolute()
         name, folder = given.job_name or run_dir.name, run_dir / "slurm"
-    fields = {field.name for field in dataclasses.fields(Job)}
-    options = {key: value for key, value in vars(given).items() if key in fields and key != "array"}
+    fields = {field.name for field in dataclasses.fields(Job)} - {"array", "sbatch_args"}
+    options = {name: getattr(given, name) for name in fields if hasattr(given, name)}
     log = str(folder).replace("%", "%%") + ("/%x-%A_%a.out" if experiments else "/%x-%j.out")
     job = Job(
-        **options | {"sbatch_args": tuple(shlex.split(given.sbatch_args))},
+        **options,
+        sbatch_args=tuple(shlex.split(given.sbatch_args)),
         arguments=tuple(arguments),
         name=name,
         folder=Path.cwd(),

@@ -59,11 +59,11 @@ def _cause(error: OSError) -> str:
 
 
 def misleading_address(host: str, rank: int, local_world: int) -> str | None:
-    """A sentence when `host` resolves to this very machine on a rank of another one, as 127.0.1.1 in /etc/hosts does."""
+    """A sentence when `host` means this very machine on a rank of another one, as 127.0.1.1 in /etc/hosts does."""
     source = source_address(host)
     if rank < local_world or source is None or not ipaddress.ip_address(source).is_loopback:
         return None
     return (
-        f"{socket.gethostname()}: the name {host!r} means this machine itself here ({source}), but rank {rank} is not on "
-        f"the first host; use an address, or correct /etc/hosts"
+        f"{socket.gethostname()}: the name {host!r} means this machine itself here ({source}), but rank {rank} is "
+        f"not on the first host; use an address, or correct /etc/hosts"
     )
