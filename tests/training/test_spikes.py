@@ -49,6 +49,11 @@ def test_none_before_there_is_a_median_and_none_at_factor_0():
     assert spikes_of([1.0] * 20 + [100.0], factor=0.0) == []
 
 
+def test_a_loss_below_zero_has_no_spikes():
+    # Five times -1 is below every loss near -1.
+    assert spikes_of([-1.0] * 30 + [-0.9, 3.0]) == []
+
+
 def test_one_spike_does_not_hide_the_next():
     assert spikes_of([1.0] * 30 + [1e30, 5.1, 4.9, 5.1]) == [30, 31, 33]
 
