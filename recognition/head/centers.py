@@ -78,7 +78,7 @@ class Centers:
 
     @property
     def clock_K(self) -> torch.Tensor:
-        """Int32 (K + 1,): the step after which a row was last touched, or for AdamW how often it was; -1: never made."""
+        """Int32 (K + 1,): the step after which a row was last touched, for AdamW how often it was; -1: never made."""
         if self._clock_K is None:
             start = 0 if self.is_whole else UNTOUCHED
             self._clock_K = torch.full((self.num_local + 1,), start, dtype=torch.int32, device=self.home)

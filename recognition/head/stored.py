@@ -5,7 +5,7 @@ K classes of a shard, c centres of each, P tensors of a centre (itself, then opt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np

@@ -76,10 +76,16 @@ class Evaluation:
     """Verifies a model on the run's targets and remembers the best mean accuracy."""
 
     def __init__(
-        self, targets: dict[str, Pairs], *, cfg: TrainConfig, runtime: Runtime, metrics: MetricsWriter
+        self,
+        targets: dict[str, Pairs],
+        *,
+        cfg: TrainConfig,
+        runtime: Runtime,
+        metrics: MetricsWriter,
+        best: float | None = None,
     ) -> None:
         self.targets, self.cfg, self.runtime, self.metrics = targets, cfg, runtime, metrics
-        self.best: float | None = None
+        self.best = best
 
     def __call__(self, model: nn.Module, step: int) -> tuple[Scores, bool]:
         """Scores by target (equal on all ranks) and whether their mean accuracy is the best so far."""

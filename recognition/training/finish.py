@@ -11,6 +11,7 @@ from torch import nn
 from recognition.atomic import write_text
 from recognition.config import TrainConfig
 from recognition.data.transforms import INPUT_FACTS
+from recognition.errors import InputError
 from recognition.export import export_onnx
 from recognition.log import LOG
 from recognition.training.evaluation import Scores
@@ -39,11 +40,21 @@ def keep_latest(run_dir: Path, model: nn.Module, cfg: TrainConfig, step: int, sc
     return meta
 
 
-def keep_best(run_dir: Path, model: nn.Module, cfg: TrainConfig, step: int, scores: Scores) -> None:
-    """Store the backbone with the best mean verification accuracy so far, and for people what it scored."""
-    meta = model_meta(cfg, step, scores)
-    save_backbone(run_dir / "best.safetensors", model, meta)
-    write_text(run_dir / "best.json", json.dumps({"step": step, "accuracy": meta["accuracy"]}, indent=2) + "\n")
+def keep_models(run_dir: Path, model: nn.Module, cfg: TrainConfig, step: int, scores: Scores, *, is_best: bool) -> None:
+    """Store the backbone as it is, and if it has the best mean accuracy so far as the best, with what it scored.
+
+    A disk without room for them ends the run only where a checkpoint that cannot be written would.
+    """
+    try:
+        meta = keep_latest(run_dir, model, cfg, step, scores)
+        if is_best:
+            save_backbone(run_dir / "best.safetensors", model, meta)
+            best = {"step": step, "accuracy": meta["accuracy"]}
+            write_text(run_dir / "best.json", json.dumps(best, indent=2) + "\n")
+    except (InputError, OSError) as error:
+        if cfg.checkpoint_error == "stop":
+            raise
+        LOG.warning("model of step %d not written: %s; training goes on", step, error)
 
 
 def finish_run(

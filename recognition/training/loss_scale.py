@@ -45,10 +45,6 @@ class LossScale:
         self.scale = torch.where(overflow != 0, self.scale / 2, grown)
         self.good_steps = torch.where((overflow != 0) | grows, 0, self.good_steps + 1)
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """What a resume needs."""
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The live tensors: what a resume needs, and writes to."""
         return {"scale": self.scale, "good_steps": self.good_steps}
-
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """The inverse of `state`."""
-        self.scale, self.good_steps = (state[key].to(self.scale.device) for key in ("scale", "good_steps"))

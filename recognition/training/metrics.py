@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from recognition.atomic import write_text
 from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
 from recognition.strict_json import finite
@@ -16,15 +18,17 @@ from recognition.strict_json import finite
 class MetricsWriter:
     """Writes rows of metrics for the main rank; a writer without a folder (the other ranks) writes nothing."""
 
-    def __init__(self, run_dir: Path | None, cfg: TrainConfig) -> None:
+    def __init__(self, run_dir: Path | None, cfg: TrainConfig, *, first_step: int = 0) -> None:
         self.rows = self.tensorboard = self.wandb = None
         if run_dir is None:
             return
+        forget_rows_after(run_dir, first_step)
         self.rows = open(run_dir / "metrics.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115
         if cfg.using_tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.tensorboard = SummaryWriter(str(run_dir / "tensorboard"))
+            # What a run that was killed had shown of steps to come is shown once more.
+            self.tensorboard = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first_step + 1)
         if cfg.using_wandb:
             self.wandb = start_wandb(run_dir, cfg)
 
@@ -80,6 +84,24 @@ def start_wandb(run_dir: Path, cfg: TrainConfig) -> Any:
         dir=str(run_dir),
         config=json.loads(config_json(cfg)),
     )
+
+
+def forget_rows_after(run_dir: Path, step: int) -> None:
+    """Take rows of later steps out of metrics.jsonl: a run that goes on at `step` will write them again."""
+    path = run_dir / "metrics.jsonl"
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if _step_of(line) <= step]
+    if kept != lines:
+        write_text(path, "".join(kept))
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # the process died in the middle of the line
 
 
 def read_rows(run_dir: Path, kind: str) -> list[dict[str, Any]]:

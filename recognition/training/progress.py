@@ -16,7 +16,9 @@ from recognition.data.loader import Batch
 from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.training.metrics import MetricsWriter
+from recognition.training.resume import Plan
 from recognition.training.step import StepOutput
+from recognition.training.vote import Agreed
 
 
 @dataclass
@@ -48,19 +50,22 @@ class Progress:
     """The bar on a terminal and, every `frequent` steps, one row of metrics; reads the device only then."""
 
     def __init__(
-        self, cfg: TrainConfig, runtime: Runtime, metrics: MetricsWriter, *, num_samples: int, steps: int
+        self, cfg: TrainConfig, runtime: Runtime, metrics: MetricsWriter, *, num_samples: int, plan: Plan
     ) -> None:
-        self.cfg, self.metrics, self.num_samples, self.steps = cfg, metrics, num_samples, steps
+        self.cfg, self.metrics, self.num_samples, self.plan = cfg, metrics, num_samples, plan
         self.world, self.is_main = runtime.world, runtime.is_main
         self.throughput = Throughput()
         hidden = not (runtime.is_main and sys.stderr.isatty())
-        self.bar = tqdm(total=steps, unit="step", disable=hidden, dynamic_ncols=True)
+        self.bar = tqdm(total=plan.last, initial=plan.first, unit="step", disable=hidden, dynamic_ncols=True)
 
     def is_due(self, step: int) -> bool:
-        """Whether the step is logged: a multiple of `frequent`, the first and the last."""
-        return (step + 1) % self.cfg.frequent == 0 or step + 1 in (1, self.steps)
+        """Whether the step is logged: a multiple of `frequent`, the run's first and its last.
 
-    def after_step(self, step: int, lr: float, output: StepOutput, batches: list[Batch]) -> None:
+        Not the first after a resume: a run that was interrupted logs what one that was not would have.
+        """
+        return (step + 1) % self.cfg.frequent == 0 or step + 1 in (1, self.plan.last)
+
+    def after_step(self, step: int, lr: float, output: StepOutput, batches: list[Batch], agreed: Agreed) -> None:
         """Count the step; log it when its number is a multiple of `frequent`, and the first and last always."""
         images = sum(len(batch.labels_B) for batch in batches) * self.world
         self.throughput.add(images, sum(batch.wait_s for batch in batches))
@@ -69,9 +74,9 @@ class Progress:
         if not self.is_main or not self.is_due(step):
             return
         speed = self.throughput.read()
-        eta_s = (self.steps - done) * images / speed["images_per_s"]
+        eta_s = (self.plan.last - done) * images / speed["images_per_s"]
         row = {
-            "epoch": int(step * images // self.num_samples),
+            "epoch": self.plan.progressed(step, None).samples // self.num_samples,
             "loss": output.loss.item(),
             "lr": lr,
             **speed,
@@ -83,7 +88,7 @@ class Progress:
         self.bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
         LOG.info(
             "step %d/%d  epoch %d  loss %.4f  lr %.5f  cos %.3f  grad %s  %.1f images/s  data wait %.0f%%  left %s",
-            *(done, self.steps, row["epoch"], row["loss"], lr, row["target_cos"], gradient_text(row["grad_norm"])),
+            *(done, self.plan.last, row["epoch"], row["loss"], lr, row["target_cos"], gradient_text(row["grad_norm"])),
             *(row["images_per_s"], 100 * row["data_wait"], duration(eta_s)),
         )
 

@@ -1,25 +1,120 @@
-"""The folder of one run: what is in it, and how a new run leaves an earlier one alone."""
+"""The folder of one run: what is in it, who goes on in it, and how a new run leaves an earlier one alone."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recognition.atomic import write_text
+from recognition.checkpoint.folder import listed
+from recognition.checkpoint.opening import Checkpoint, newest_checkpoint
+from recognition.collectives import gather_text
 from recognition.config import TrainConfig, config_json
-from recognition.errors import InputError
+from recognition.errors import InputError, Stopped
+from recognition.runtime import Runtime
+from recognition.training.resume import contradictions
+from recognition.training.state import DOCUMENT, Progressed, progressed_of
+
+CHECKPOINTS, STATUS = "checkpoints", "status.json"
 
 
-def prepare_run_directory(cfg: TrainConfig) -> Path | None:
+@dataclass(frozen=True)
+class Opened:
+    """What was found in the run's folder: the checkpoint to go on from, if any, and what to tell the user."""
+
+    checkpoint: Checkpoint | None = None
+    remarks: tuple[str, ...] = ()
+    was_finished: bool = False
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The state document of the checkpoint."""
+        return self.checkpoint.document(DOCUMENT)
+
+    @property
+    def progressed(self) -> Progressed:
+        """How far the run had come."""
+        return progressed_of(self.document) if self.checkpoint is not None else Progressed()
+
+
+def open_run(cfg: TrainConfig, runtime: Runtime) -> Opened:
+    """Look whether there is something to go on from, as `resume` says; changes nothing, collective.
+
+    InputError when `resume=True` finds no checkpoint, or when the config contradicts the one that an unfinished run in
+    the folder has been following.
+    """
+    folder = cfg.output_dir / CHECKPOINTS
+    # The main rank's view counts: a shared file system may show the others something older.
+    seen = json.loads(gather_text(json.dumps([bool(listed(folder)), read_status(cfg.output_dir)]), runtime)[0])
+    has_checkpoints, status = seen
+    if cfg.resume is False or not has_checkpoints:
+        if cfg.resume is True:
+            raise InputError(f"resume=True, but {folder} holds no checkpoint; resume=auto starts anew then")
+        return Opened()
+    remarks: list[str] = []
+    checkpoint = newest_checkpoint(folder, runtime, remarks.append)
+    was_finished = status.get("state") == "finished"
+    if problems := contradictions(checkpoint.document(DOCUMENT)["config"], cfg):
+        if was_finished and cfg.resume != True:  # noqa: E712 ("auto" is true as well)
+            return Opened()
+        raise InputError(
+            f"{cfg.output_dir} holds an unfinished run with another config: {'; '.join(problems)}. Give it back these "
+            f"values to go on, resume=False to start anew (the old run is set aside), or init={cfg.output_dir} and "
+            f"another output to start from its weights"
+        )
+    return Opened(checkpoint, tuple(remarks), was_finished)
+
+
+def prepare_run_directory(cfg: TrainConfig, *, goes_on: bool = False) -> Path | None:
     """Create the run's folder with config.json in it; returns where an earlier run was set aside, if any."""
     run_dir = cfg.output_dir
     aside = None
     if run_dir.exists() and not run_dir.is_dir():
         raise InputError(f"output={run_dir} is a file; give a folder")
-    if (run_dir / "config.json").exists():
+    if (run_dir / "config.json").exists() and not goes_on:
         names = (run_dir.with_name(f"{run_dir.name}.old-{n}") for n in itertools.count(1))
         aside = next(path for path in names if not path.exists())
         run_dir.rename(aside)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "config.json", config_json(cfg))
     return aside
+
+
+def read_status(run_dir: Path) -> dict[str, Any]:
+    """What status.json says of a run, {} where there is none or it is damaged: then nobody knows."""
+    try:
+        status = json.loads((run_dir / STATUS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def write_status(run_dir: Path, state: str, **facts: Any) -> None:
+    """Say what became of the run: "running", "finished", "stopped" (on request, with a checkpoint) or "failed"."""
+    text = json.dumps({"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **facts}, indent=2)
+    write_text(run_dir / STATUS, text + "\n")
+
+
+@contextmanager
+def status_of(run_dir: Path, runtime: Runtime, *, first: int, last: int) -> Iterator[None]:
+    """Keep status.json true while the block runs and after it: launchers go by it, not by exit codes."""
+    if not runtime.is_main:
+        yield
+        return
+    write_status(run_dir, "running", step=first, steps=last)
+    try:
+        yield
+    except BaseException as error:
+        state = "stopped" if isinstance(error, (Stopped, KeyboardInterrupt)) else "failed"
+        # The disk is full, perhaps: the error on its way says more.
+        with contextlib.suppress(OSError):
+            write_status(run_dir, state, steps=last, why=f"{type(error).__name__}: {error}"[:2000])
+        raise
+    write_status(run_dir, "finished", step=last, steps=last)

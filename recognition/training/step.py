@@ -54,8 +54,8 @@ def parallel(backbone: nn.Module, cfg: TrainConfig, runtime: Runtime) -> nn.Modu
 class TrainStep:
     """Holds what changes from step to step: backbone, head, optimizer, loss scale, moving average, the vote.
 
-    A step with anything that is not finite, on any rank, changes nothing on all of them: no weight, no optimizer state,
-    no running statistic. A CPU decides that with a branch; a GPU, where the host must not wait, by a flag on the device.
+    A step with anything that is not finite, on any rank, changes nothing on any of them: no weight, no optimizer
+    state, no running statistic. A CPU decides by a branch, a GPU, for which the host must not wait, by a flag on it.
     """
 
     def __init__(self, backbone: nn.Module, head: PartialFC, *, cfg: TrainConfig, runtime: Runtime) -> None:
@@ -67,6 +67,8 @@ class TrainStep:
         self.vote = Vote(runtime)
         self.statistics = [*backbone.buffers(), *head.objective.buffers()]
         self.statistics_before = [buffer.clone() for buffer in self.statistics]
+        # With three ranks or more, rounding depends on where in a bucket of DDP's a gradient lies.
+        self.is_settled = runtime.world <= 2
         self.reads_at_once = runtime.device.type == "cpu"
         self.average = None
         if cfg.ema_decay > 0:
@@ -92,8 +94,10 @@ class TrainStep:
 
         `stop` and `save` are this rank's wishes, which travel with the vote; `agreed` reads what came of it.
         """
-        self.head.prepare(step, batch_size=len(batches[0].labels_B), batches=len(batches))
         self._copy_statistics(self.statistics, self.statistics_before)
+        if not self.is_settled:
+            self._settle(batches[0])
+        self.head.prepare(step, batch_size=len(batches[0].labels_B), batches=len(batches))
         losses, cosines = [], []
         for part, batch in enumerate(batches):
             last = part == len(batches) - 1
@@ -113,7 +117,7 @@ class TrainStep:
         return StepOutput(loss, torch.stack(cosines).mean(), grad_norm)
 
     def agreed(self, step: int) -> Agreed:
-        """The last vote; waits for the device. InputError for a bad label, or where too many bad steps came in a row."""
+        """The last vote; waits for the device. InputError for a bad label, or too many bad steps in a row."""
         self.head.health.check_labels()
         if (row := self.vote.longest_row()) >= self.cfg.max_bad_steps:
             centers_KCD = self.head.centers.table_KCPD[: self.head.num_local, :, 0]
@@ -126,6 +130,18 @@ class TrainStep:
                 f"checkpoint is kept. {complaint[0].upper()}{complaint[1:]}"
             )
         return self.ballot.read()
+
+    def _settle(self, batch: Batch) -> None:
+        """A backward pass for nothing: DDP lays its buckets out anew after its first, as gradients arrive.
+
+        A run that is resumed would else sum the gradients of one step in another order than one that is not.
+        """
+        device = self.runtime.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            self.embed(batch).sum().backward()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._copy_statistics(self.statistics_before, self.statistics)
+        self.is_settled = True
 
     def _clip(self) -> torch.Tensor:
         trainable = [p for p in self.backbone.parameters() if p.requires_grad]

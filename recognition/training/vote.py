@@ -18,6 +18,9 @@ class Agreed(NamedTuple):
     save: bool
 
 
+NOTHING = Agreed(is_skipped=False, stop=False, save=False)
+
+
 class Ballot(NamedTuple):
     """The votes of a step on the device, each the maximum over the ranks: 1 where any rank says so."""
 
@@ -62,14 +65,9 @@ class Vote:
 
     def longest_row(self) -> int:
         """The longest row of bad steps since the last call; waits for the device."""
-        longest, self.longest = self.longest, self.in_a_row
+        longest, self.longest = self.longest, self.in_a_row.clone()
         return int(longest.item())
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """What a resume needs."""
-        return {"in_a_row": self.in_a_row, "skipped": self.skipped}
-
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """The inverse of `state`."""
-        self.in_a_row, self.skipped = (state[key].to(self.runtime.device) for key in ("in_a_row", "skipped"))
-        self.longest = self.in_a_row
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The live tensors: what a resume needs, and writes to."""
+        return {"in_a_row": self.in_a_row, "longest": self.longest, "skipped": self.skipped}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recognition.config import TrainConfig, load_config
 from recognition.data.loader import Batch
-from recognition.training import loop
+from recognition.training import assembly
 from recognition.training.step import TrainStep
 from tests.conftest import CONFIGS
 
@@ -56,15 +56,15 @@ def watched() -> Iterator[list[Taken]]:
             super().__init__(*args, **options)
             self.replica.register_forward_pre_hook(lambda _, args: inputs.append(args[0].detach().clone()))
 
-        def __call__(self, batches, *, step, lr):
+        def __call__(self, batches, *, lr, **options):
             inputs.clear()
-            output = super().__call__(batches, step=step, lr=lr)
+            output = super().__call__(batches, lr=lr, **options)
             centers = self.head.weight.detach().clone()
             history.append(Taken(lr, batches, list(inputs), copied(self.backbone), centers))
             return output
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "TrainStep", WatchedStep)
+        patch.setattr(assembly, "TrainStep", WatchedStep)
         yield history
 
 

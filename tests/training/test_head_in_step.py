@@ -1,16 +1,13 @@
 """What a step of training tells the head, and what it does where nothing may wait for the device."""
 
-import math
-
-import pytest
 import torch
 
 from recognition.benchmarks.step import AsOnDevice
-from recognition.errors import InputError
 from recognition.head.rows import RowAdamW, RowSGD
 from recognition.runtime import Runtime
-from recognition.training import loop
-from recognition.training.loop import build_step, train
+from recognition.training import assembly
+from recognition.training.assembly import build_step
+from recognition.training.loop import train
 from recognition.training.optimizer import build_row_optimizer
 from tests.training.linear_backbone import batch, config
 from tests.training.small_runs import small
@@ -35,20 +32,6 @@ def test_the_rate_of_the_step_reaches_the_centres():
     torch.testing.assert_close(moved[1], 2 * moved[0], rtol=1e-4, atol=1e-6)
 
 
-def test_where_nothing_waits_a_gradient_that_is_not_finite_is_skipped_and_reported_later():
-    take_step = make_step(Runtime())
-    take_step.__class__ = AsOnDevice
-    before = [p.detach().clone() for p in take_step.backbone.parameters()]
-    hook = take_step.backbone[1].weight.register_hook(lambda grad: grad * math.nan)
-    take_step([batch(0, 8)], step=0, lr=0.1)
-    hook.remove()
-    assert all(torch.equal(a, b) for a, b in zip(before, take_step.backbone.parameters()))
-    take_step([batch(8, 16)], step=1, lr=0.1)
-    assert not torch.equal(before[0], next(take_step.backbone.parameters()))
-    with pytest.raises(InputError, match="not finite"):
-        take_step.check(1)
-
-
 def test_keys_of_the_optimizer_reach_the_centres():
     sgd = {"momentum": 0.3, "weight_decay": 0.07, "lazy": "skip"}
     assert build_row_optimizer(config(**sgd)) == RowSGD(**sgd)
@@ -67,13 +50,13 @@ def test_keys_of_the_head_reach_it(tmp_path):
 
 
 def test_a_run_that_never_waits_still_reports_at_logged_steps(tmp_path, monkeypatch):
-    checked = []
+    read = []
 
     class Watched(AsOnDevice):
-        def check(self, step):
-            checked.append(step)
-            super().check(step)
+        def agreed(self, step):
+            read.append(step)
+            return super().agreed(step)
 
-    monkeypatch.setattr(loop, "TrainStep", Watched)
+    monkeypatch.setattr(assembly, "TrainStep", Watched)
     train(small(tmp_path, "frequent=2"), Runtime())
-    assert checked == [0, 1, 3]
+    assert read == [0, 1, 3]

@@ -10,9 +10,10 @@ from torch import nn
 from recognition.data.loader import Loader
 from recognition.data.sources import open_source
 from recognition.runtime import Runtime
-from recognition.training import loop
+from recognition.training import assembly
+from recognition.training.assembly import build_step
 from recognition.training.evaluation import averaged_statistics
-from recognition.training.loop import build_step, train
+from recognition.training.loop import train
 from recognition.training.metrics import read_rows
 from tests.ranks import run_ranks
 from tests.training.small_runs import assert_same_weights, moving_average, small, watched
@@ -91,7 +92,7 @@ def linear(*args, **options):
 
 def run_without_norms(runtime, folder, batch_size):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "build_backbone", linear)
+        patch.setattr(assembly, "build_backbone", linear)
         options = ("image_size=16", f"batch_size={batch_size}", "num_image=40", "num_epoch=2", "max_steps=None")
         with watched() as steps:
             run = train(small(folder, *options, "gradient_acc=2", "scale=16", "lr=0.02"), runtime)

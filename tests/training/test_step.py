@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from recognition.errors import InputError
 from recognition.head import CombinedMarginLoss, PartialFC
 from recognition.runtime import Runtime
 from recognition.training.average import MovingAverage
@@ -78,7 +77,7 @@ def overflow_on_one_rank(runtime):
     take_step([batch(share.start, share.stop)], step=0, lr=0.2)
     after = [p.detach() for p in take_step.backbone.parameters()]
     unchanged = all(torch.equal(a, b) for a, b in zip(before, after))
-    scale = take_step.scaler.get_scale()
+    scale = take_step.loss_scale.scale.item()
     if runtime.rank == runtime.world - 1:
         hook.remove()
     # The scales tried first overflow fp16 for real, on all ranks at once; some lower one must get through.
@@ -158,12 +157,3 @@ def test_clipping_limits_the_backbone_gradient():
     after = torch.cat([p.detach().flatten() for p in take_step.backbone.parameters()])
     assert output.grad_norm > 0.01  # the norm reported is the one before clipping
     assert (after - before).norm().item() == pytest.approx(0.01, rel=1e-3)
-
-
-def test_a_gradient_that_is_not_finite_stops_the_run_before_the_update():
-    take_step = make_step(Runtime())
-    before = [p.detach().clone() for p in take_step.backbone.parameters()]
-    take_step.backbone[1].weight.register_hook(lambda grad: grad * math.nan)
-    with pytest.raises(InputError, match=r"not finite at step 3.*lr"):
-        take_step([batch(0, 8)], step=3, lr=0.1)
-    assert all(torch.equal(a, b) for a, b in zip(before, take_step.backbone.parameters()))

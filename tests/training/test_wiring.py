@@ -9,8 +9,9 @@ import torch
 from recognition.data.sources import open_source
 from recognition.data.transforms import flip_mask
 from recognition.runtime import Runtime
-from recognition.training import loop
-from recognition.training.loop import build_step, train
+from recognition.training import assembly
+from recognition.training.assembly import build_step
+from recognition.training.loop import train
 from recognition.training.metrics import read_rows
 from tests.training.linear_backbone import batch
 from tests.training.small_runs import small, watched
@@ -134,12 +135,12 @@ def test_the_seed_reaches_weights_centres_order_and_pictures(tmp_path):
 def test_loading_is_done_as_the_config_says(tmp_path, monkeypatch):
     given = {}
 
-    class SpiedLoader(loop.Loader):
+    class SpiedLoader(assembly.Loader):
         def __init__(self, source, **options):
             given.update(options)
             super().__init__(source, **options)
 
-    monkeypatch.setattr(loop, "Loader", SpiedLoader)
+    monkeypatch.setattr(assembly, "Loader", SpiedLoader)
     train(small(tmp_path, "num_workers=3", "prefetch_batches=5", "data_timeout_s=7", "max_steps=1"), Runtime())
     assert (given["num_workers"], given["prefetch"], given["timeout_s"]) == (3, 5, 7.0)
 
@@ -147,7 +148,7 @@ def test_loading_is_done_as_the_config_says(tmp_path, monkeypatch):
 @pytest.mark.parametrize("wanted", [True, False])
 def test_gradient_checkpointing_reaches_the_backbone(tmp_path, monkeypatch, wanted):
     given = []
-    monkeypatch.setattr(loop, "build_backbone", lambda *args, **options: given.append(options))
-    monkeypatch.setattr(loop, "TrainStep", lambda *args, **options: None)
+    monkeypatch.setattr(assembly, "build_backbone", lambda *args, **options: given.append(options))
+    monkeypatch.setattr(assembly, "TrainStep", lambda *args, **options: None)
     build_step(small(tmp_path, f"gradient_checkpointing={wanted}"), Runtime())
     assert given[0]["gradient_checkpointing"] is wanted

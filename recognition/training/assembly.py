@@ -1,0 +1,135 @@
+"""What a run is put together from: data, network and head, loader, and the folder that it writes to."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from recognition.backbones import build_backbone
+from recognition.config import TrainConfig, describe_config, without_effect
+from recognition.data.dali import DaliLoader
+from recognition.data.label_noise import NoisySource, parse_noise
+from recognition.data.loader import Loader
+from recognition.data.sources import Source, open_source
+from recognition.export import require_exportable
+from recognition.head import PartialFC
+from recognition.head.losses import build_objective
+from recognition.log import LOG, end_log, start_log
+from recognition.runtime import Runtime
+from recognition.training.metrics import import_wandb
+from recognition.training.optimizer import build_row_optimizer
+from recognition.training.resume import Plan
+from recognition.training.run_directory import Opened, prepare_run_directory
+from recognition.training.step import TrainStep
+
+
+def open_training_set(cfg: TrainConfig) -> tuple[Source, TrainConfig, list[str]]:
+    """The samples, the config with `num_classes` and `num_image` as the run uses them, and remarks on both."""
+    source = open_source(
+        cfg.rec, num_classes=cfg.num_classes, num_image=cfg.num_image, seed=cfg.seed, image_size=cfg.image_size
+    )
+    if cfg.label_noise:
+        source = NoisySource(source, parse_noise(cfg.label_noise), seed=cfg.seed)
+    remarks = without_effect(cfg)
+    if cfg.num_image not in (None, len(source)):
+        remarks.append(f"num_image={cfg.num_image}, but {cfg.rec} holds {len(source)} images: {len(source)} it is")
+    return source, dataclasses.replace(cfg, num_classes=source.num_classes, num_image=len(source)), remarks
+
+
+def build_step(cfg: TrainConfig, runtime: Runtime) -> TrainStep:
+    """Backbone and head, equal for any number of ranks at the same seed, with their optimizer."""
+    torch.manual_seed(cfg.seed)
+    backbone = build_backbone(
+        cfg.network,
+        cfg.embedding_size,
+        cfg.dropout,
+        gradient_checkpointing=cfg.gradient_checkpointing,
+        image_size=cfg.image_size,
+    )
+    if cfg.export_onnx:
+        require_exportable(backbone, f"export_onnx=True, but {cfg.network} cannot be exported, set export_onnx=False")
+    head = PartialFC(
+        build_objective(cfg),
+        cfg.embedding_size,
+        cfg.num_classes,
+        cfg.sample_rate,
+        runtime=runtime,
+        seed=cfg.seed,
+        optimizer=build_row_optimizer(cfg),
+        centers=cfg.centers,
+        mode=cfg.head_mode,
+        operands=cfg.head_operands,
+    )
+    take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime)
+    torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not
+    return take_step
+
+
+def open_loader(source: Source, cfg: TrainConfig, runtime: Runtime, plan: Plan) -> Loader:
+    """The batches of the steps to take, `gradient_acc` for each."""
+    return (DaliLoader if cfg.dali else Loader)(
+        source,
+        batch_size=cfg.batch_size,
+        runtime=runtime,
+        seed=cfg.seed,
+        num_workers=cfg.num_workers,
+        prefetch=cfg.prefetch_batches,
+        start_position=plan.samples,
+        num_steps=(plan.last - plan.first) * cfg.gradient_acc,
+        image_size=cfg.image_size,
+        timeout_s=cfg.data_timeout_s,
+    )
+
+
+def begin_run(cfg: TrainConfig, runtime: Runtime, remarks: list[str], opened: Opened, plan: Plan) -> Path:
+    """Create the run directory, or go on in it, with its log on the main rank; every rank gets the path."""
+    if cfg.using_wandb:
+        import_wandb()
+    if runtime.is_main:
+        aside = prepare_run_directory(cfg, goes_on=opened.checkpoint is not None)
+        start_log(cfg.output_dir)
+        remarks = [*remarks, *opened.remarks]
+        if aside is not None:
+            remarks.append(f"an earlier run was there: it is now {aside}")
+        if opened.checkpoint is not None:
+            remarks += resumed_remarks(opened, plan, runtime)
+        LOG.info("%s", describe_config(cfg))
+        for remark in remarks:
+            LOG.info("note: %s", remark)
+        LOG.info(
+            "%d rank(s) on %s, %s, %d image(s) a step; run directory %s",
+            runtime.world,
+            runtime.device.type,
+            cfg.precision_used,
+            plan.samples_a_step,
+            cfg.output_dir,
+        )
+    runtime.barrier()
+    return cfg.output_dir
+
+
+def resumed_remarks(opened: Opened, plan: Plan, runtime: Runtime) -> list[str]:
+    """Where the run goes on, and what is not as it was."""
+    document, path = opened.document, opened.checkpoint.path
+    remarks = [f"going on from {path}: step {plan.first} of {plan.last}, {plan.samples} samples seen"]
+    if document["world"] != runtime.world:
+        remarks.append(
+            f"it was written by {document['world']} rank(s), now there are {runtime.world}: class centres are dealt "
+            f"out anew, BatchNorm statistics are the mean over the ranks that were"
+        )
+    if document["step"] != plan.first:
+        remarks.append(
+            f"a step has {plan.samples_a_step} images now: what was step {document['step']} counts as step {plan.first}"
+        )
+    return remarks
+
+
+def leave_finished(cfg: TrainConfig, runtime: Runtime) -> Path:
+    """Say that there is nothing left to do."""
+    if runtime.is_main:
+        start_log(cfg.output_dir)
+        LOG.info("%s holds this run, finished; resume=False starts it anew", cfg.output_dir)
+        end_log()
+    return cfg.output_dir

@@ -1,0 +1,171 @@
+"""All that a run must find again to go on as if nothing had been, and in which file of a checkpoint it lies.
+
+    replicated.safetensors            backbone, optimizer, objective, moving average, loss scale, the vote's counters
+    rank-00000-of-00008.safetensors   this rank's class centres, BatchNorm statistics and random state
+    state.json                        step, position in the stream of samples, best result, shards, config
+
+What is the same on all ranks is stored once, by the main rank, after all have shown that it is the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recognition.checkpoint.opening import Checkpoint
+from recognition.checkpoint.tensors import TensorFile
+from recognition.collectives import gather_text
+from recognition.config import TrainConfig, config_json
+from recognition.errors import InputError
+from recognition.head.stored import ShardFacts, StoredShard, restore_shard, shard_facts, shard_tensors
+from recognition.permutation import permutation_keys
+from recognition.training.step import TrainStep
+
+REPLICATED, DOCUMENT = "replicated.safetensors", "state.json"
+RNG_CPU, RNG_CUDA = "random.cpu", "random.cuda"
+_RESEED = int.from_bytes(b"reseed", "big")
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far a run has come: optimizer steps taken, samples of the stream seen, best mean accuracy so far."""
+
+    step: int = 0
+    samples: int = 0
+    best: float | None = None
+
+
+def replicated_tensors(take_step: TrainStep) -> dict[str, Tensor]:
+    """The live tensors that are equal on all ranks, by name; a restore writes into them."""
+    named = dict(named_parameters(take_step))
+    tensors = dict(named)
+    for name, parameter in named.items():
+        state = take_step.optimizer.state.get(parameter, {})
+        tensors |= {f"optimizer.{name}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+    tensors |= {f"head.objective.{name}": buffer for name, buffer in take_step.head.objective.named_buffers()}
+    tensors |= {f"loss_scale.{name}": tensor for name, tensor in take_step.loss_scale.tensors().items()}
+    tensors |= {f"vote.{name}": tensor for name, tensor in take_step.vote.tensors().items()}
+    if take_step.average is not None:
+        parameters = take_step.average.module.named_parameters()
+        tensors |= {f"average.{name}": parameter for name, parameter in parameters}
+        tensors["average_updates"] = take_step.average.updates
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def own_tensors(take_step: TrainStep) -> dict[str, Tensor]:
+    """The live tensors of this rank alone, centres left out: running statistics of backbone and moving average."""
+    tensors = {f"backbone.{name}": buffer for name, buffer in take_step.backbone.named_buffers()}
+    if take_step.average is not None:
+        tensors |= {f"average.{name}": buffer for name, buffer in take_step.average.module.named_buffers()}
+    return tensors
+
+
+def rank_tensors(take_step: TrainStep) -> dict[str, Tensor]:
+    """All that this rank alone stores."""
+    take_step.head.active.wait()
+    tensors = own_tensors(take_step) | shard_tensors(take_step.head.centers) | {RNG_CPU: torch.get_rng_state()}
+    if take_step.runtime.device.type == "cuda":
+        tensors[RNG_CUDA] = torch.cuda.get_rng_state(take_step.runtime.device)
+    return tensors
+
+
+def state_document(take_step: TrainStep, progressed: Progressed, cfg: TrainConfig) -> dict[str, Any]:
+    """What people and a resume read first; a collective, equal on all ranks."""
+    runtime, head = take_step.runtime, take_step.head
+    shards = gather_text(json.dumps(shard_facts(head.centers)), runtime)
+    return {
+        "step": progressed.step,
+        "samples": progressed.samples,
+        "best": progressed.best,
+        "world": runtime.world,
+        "num_classes": head.num_classes,
+        "shards": [dict(zip(ShardFacts._fields, json.loads(text))) for text in shards],
+        "config": json.loads(config_json(cfg)),
+    }
+
+
+def progressed_of(document: Mapping[str, Any]) -> Progressed:
+    """How far the run had come that wrote `document`."""
+    return Progressed(document["step"], document["samples"], document["best"])
+
+
+def rank_file(rank: int, world: int) -> str:
+    """Name of a rank's file in a checkpoint."""
+    return f"rank-{rank:05d}-of-{world:05d}.safetensors"
+
+
+def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:
+    """Take up where `checkpoint` was written; on another number of ranks, statistics become the mean over its ranks.
+
+    InputError when it does not hold what this run needs.
+    """
+    runtime, document = take_step.runtime, checkpoint.document(DOCUMENT)
+    if document["num_classes"] != take_step.head.num_classes:
+        raise InputError(
+            f"{checkpoint.path} has {document['num_classes']} class centres, the run {take_step.head.num_classes}"
+        )
+    prepare_optimizer_state(take_step.optimizer)
+    _fill(replicated_tensors(take_step), checkpoint.tensor_file(REPLICATED))
+    files = rank_files(checkpoint)
+    restore_shard(take_step.head.centers, stored_shards(checkpoint, files))
+    if len(files) == runtime.world:
+        own = files[runtime.rank]
+        _fill(own_tensors(take_step), own)
+        torch.set_rng_state(own.get(RNG_CPU))
+        if runtime.device.type == "cuda" and RNG_CUDA in own.keys():  # noqa: SIM118 (not a dict)
+            torch.cuda.set_rng_state(own.get(RNG_CUDA), runtime.device)
+        return
+    for name, tensor in own_tensors(take_step).items():
+        values = [file.get(name) for file in files]
+        tensor.copy_(torch.stack(values).mean(0) if tensor.is_floating_point() else values[0])
+    key = permutation_keys(_RESEED, take_step.cfg.seed, document["step"], runtime.rank)[0]
+    torch.manual_seed(int(key >> 1))
+
+
+def prepare_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
+    """Give an optimizer that has not stepped yet the tensors that its first step would make: a restore fills them."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state = optimizer.state[parameter]
+            if isinstance(optimizer, torch.optim.AdamW) and not state:
+                state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+
+
+def rank_files(checkpoint: Checkpoint) -> list[TensorFile]:
+    """The files of the ranks that wrote the checkpoint, in rank order."""
+    world = checkpoint.document(DOCUMENT)["world"]
+    return [checkpoint.tensor_file(rank_file(rank, world)) for rank in range(world)]
+
+
+def stored_shards(checkpoint: Checkpoint, files: list[TensorFile]) -> list[StoredShard]:
+    """The class centres in a checkpoint."""
+    facts = checkpoint.document(DOCUMENT)["shards"]
+    return [StoredShard(ShardFacts(**fact), file.keys(), file.rows, file.get) for fact, file in zip(facts, files)]
+
+
+def named_parameters(take_step: TrainStep) -> itertools.chain[tuple[str, nn.Parameter]]:
+    """Parameters of the backbone and of the objective, by name."""
+    backbone = ((f"backbone.{name}", parameter) for name, parameter in take_step.backbone.named_parameters())
+    objective = ((f"head.objective.{name}", p) for name, p in take_step.head.objective.named_parameters())
+    return itertools.chain(backbone, objective)
+
+
+def _fill(tensors: Mapping[str, Tensor], file: TensorFile) -> None:
+    """Copy every tensor of that name from the file; InputError where it is missing or has another shape."""
+    names = set(file.keys())
+    for name, tensor in tensors.items():
+        if name not in names:
+            raise InputError(f"{file.path} lacks {name!r}, which this run needs; does its config fit?")
+        value = file.get(name)
+        if value.shape != tensor.shape:
+            raise InputError(
+                f"{file.path}: {name!r} has shape {tuple(value.shape)}, the run needs {tuple(tensor.shape)}"
+            )
+        tensor.copy_(value)
