@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from recognition.data.order import batch_positions, sample_ids
+from recognition.data.order import sample_ids
 
 _LISTED = 64
 
@@ -62,9 +62,6 @@ class SpikeLog:
         return Spike(step, loss, usual, tuple(int(number) for number in ids()))
 
 
-def global_batch_ids(
-    step: int, *, batch_size: int, gradient_acc: int, world: int, num_samples: int, seed: int
-) -> list[int]:
-    """Source indices of all samples of a step, of all ranks and micro-steps: a function of the order, no collective."""
-    parts = [batch_positions(step * gradient_acc + part, batch_size=batch_size * world) for part in range(gradient_acc)]
-    return sample_ids(np.concatenate(parts), num_samples=num_samples, seed=seed).tolist()
+def stream_ids(start: int, count: int, *, num_samples: int, seed: int) -> list[int]:
+    """Source indices at `count` stream positions from `start` on: those of a step on all ranks, without a collective."""
+    return sample_ids(np.arange(start, start + count), num_samples=num_samples, seed=seed).tolist()

@@ -9,7 +9,7 @@ import torch
 from recognition.data.loader import Loader
 from recognition.data.sources import SyntheticSource
 from recognition.runtime import Runtime
-from recognition.training.spikes import SpikeLog, global_batch_ids
+from recognition.training.spikes import SpikeLog, stream_ids
 
 
 def no_ids():
@@ -98,9 +98,9 @@ def test_the_line_names_the_samples_and_the_row_has_all_of_them():
 def test_samples_of_a_step_are_those_that_the_loaders_of_all_ranks_give(world, gradient_acc):
     source = SyntheticSource(num_classes=5, num_image=40, image_size=8)
     options = {"batch_size": 4, "seed": 3, "num_steps": 6 * gradient_acc, "image_size": 8, "num_workers": 0}
-    loaders = [Loader(source, runtime=Runtime(rank, world), **options) for rank in range(world)]
+    loaders = [Loader(source, runtime=Runtime(rank, world), start_position=7, **options) for rank in range(world)]
     parts = [torch.cat([batch.ids_B for batch in batches]) for batches in zip(*loaders)]
+    count = 4 * world * gradient_acc
     for step in range(6):
         expected = torch.cat(parts[step * gradient_acc : (step + 1) * gradient_acc]).tolist()
-        keys = {"batch_size": 4, "gradient_acc": gradient_acc, "world": world, "num_samples": 40, "seed": 3}
-        assert global_batch_ids(step, **keys) == expected
+        assert stream_ids(7 + step * count, count, num_samples=40, seed=3) == expected
