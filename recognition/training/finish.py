@@ -14,6 +14,7 @@ from recognition.data.transforms import INPUT_FACTS
 from recognition.errors import InputError
 from recognition.export import export_onnx
 from recognition.log import LOG
+from recognition.provenance import newest_provenance
 from recognition.training.evaluation import Scores
 from recognition.training.metrics import read_rows
 from recognition.verification import Pairs
@@ -71,6 +72,7 @@ def finish_run(
         "run": str(run_dir),
         "data": f"{cfg.rec}: {cfg.num_image} images of {cfg.num_classes} identities",
         "margin": list(cfg.margin_list),
+        "provenance": newest_provenance(run_dir),
     }
     rows = read_rows(run_dir, "train")
     page = write_report(run_dir / "report", scores, model=facts, targets=targets, training_rows=rows)

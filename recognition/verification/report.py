@@ -2,7 +2,8 @@
 
 report.json, schema "arcscale.verification.1"; numbers that are not finite are null:
     created        ISO time, UTC
-    model          what is known of the model: network, params, sha256, file, normalisation, config, ... (any JSON)
+    model          what is known of the model: network, params, sha256, file, normalisation, config, ... (any JSON);
+                   of a run provenance, too: commit, config_sha256, data_sha256, torch, ... (recognition/provenance.py)
     targets[]      name, pairs, genuine, impostor, accuracy, accuracy_std, fold_accuracies[], fold_thresholds[],
                    threshold, auc, eer, tar_at_far {"0.001": share or null}, xnorm, warnings[],
                    num_false_accepts, num_false_rejects (at `threshold`),
@@ -137,7 +138,8 @@ def _view(
             "histogram": _data_uri("svg+xml", histogram_svg(result)),
         }
         shown.append({**target, **mistakes, **charts})
-    training = facts["training"]
+    training, model = facts["training"], dict(facts["model"])
+    provenance = model.pop("provenance", None) or {}
     loss = None
     if training:
         columns = ([math.nan if value is None else value for value in training[k]] for k in ("step", "loss", "lr"))
@@ -148,8 +150,9 @@ def _view(
         "subject": facts["model"].get("network") or Path(facts["model"].get("file") or "the model").name,
         "fars": list(fars),
         "loss": loss,
-        "plain": {key: value for key, value in facts["model"].items() if not isinstance(value, (dict, list))},
-        "nested": {key: value for key, value in facts["model"].items() if isinstance(value, (dict, list)) and value},
+        "plain": {key: value for key, value in model.items() if not isinstance(value, (dict, list))},
+        "nested": {key: value for key, value in model.items() if isinstance(value, (dict, list)) and value},
+        "provenance": provenance,
         "glossary": GLOSSARY,
     }
 

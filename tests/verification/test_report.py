@@ -78,6 +78,20 @@ def test_json_holds_the_documented_schema(written):
     assert report["training"]["loss"][3] is None
 
 
+def test_where_a_model_comes_from_is_shown_apart(tmp_path):
+    facts = {"commit": "c0ffee-dirty", "config_sha256": "1a" * 32, "data_sha256": None, "torch": "2.13|cpu"}
+    write_report(tmp_path, {}, model={"network": "r50", "provenance": facts})
+    assert strict((tmp_path / "report.json").read_text())["model"]["provenance"] == facts
+    page = Collect()
+    page.feed((tmp_path / "index.html").read_text())
+    text = (tmp_path / "report.md").read_text()
+    for shown in ("c0ffee-dirty", "1a" * 32, "data sha256"):
+        assert page.text.count(shown) == text.count(shown) == 1
+    assert "| torch | 2.13\\|cpu |" in text
+    write_report(tmp_path, {}, model={"network": "r50", "provenance": None})
+    assert "Where it comes from" not in (tmp_path / "index.html").read_text() + (tmp_path / "report.md").read_text()
+
+
 def test_the_worst_pairs_are_the_worst(written):
     results, out = written
     for target in strict((out / "report.json").read_text())["targets"]:

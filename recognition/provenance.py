@@ -1,0 +1,146 @@
+"""What a run was made from: code, config, data and machine, so that a figure can be traced, and a run repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recognition import __version__
+from recognition.atomic import write_text
+from recognition.config import TrainConfig, config_json
+from recognition.data.label_noise import NoisySource
+from recognition.data.sources import FileSource, RecordSource, Source, SyntheticSource
+from recognition.runtime import Runtime
+
+FILE = "provenance.json"
+# Keys that say where and how a run works, what it shows and keeps; another value makes no other numbers. The data have
+# a hash of their own, wherever they lie.
+_NOT_HASHED = """
+    rec dali num_workers prefetch_batches data_timeout_s
+    device threads collective_timeout_s
+    resume checkpoint_steps checkpoint_minutes checkpoint_keep checkpoint_keep_every checkpoint_keep_best
+    checkpoint_error restart_limit requeue max_bad_steps spike_factor agreement_steps
+    val_dir val_batch_size verbose frequent output using_tensorboard export_onnx save_all_states notes
+    using_wandb wandb_key wandb_entity wandb_project suffix_run_name wandb_log_all save_artifacts wandb_resume
+"""
+NOT_HASHED = frozenset(_NOT_HASHED.split())
+_ENDS_BYTES = 1 << 20
+
+
+def provenance(cfg: TrainConfig, source: Source, runtime: Runtime) -> dict[str, Any]:
+    """The facts of a start, ready for JSON; what cannot be found out is None. Never fails."""
+    is_cuda = runtime.device.type == "cuda"
+    return {
+        "version": __version__,
+        "commit": code_commit(Path(__file__).resolve().parents[1]),
+        "config_sha256": config_sha256(cfg),
+        "data_sha256": data_sha256(source),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(runtime.device) if is_cuda else "cpu",
+        "cpu": cpu_model(),
+        "ranks": runtime.world,
+        "host": platform.node(),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def add_provenance(run_dir: Path, facts: dict[str, Any]) -> None:
+    """Add the facts of this start to the run's provenance.json, a list with an entry for each start or resume."""
+    write_text(run_dir / FILE, json.dumps([*_entries(run_dir), facts], indent=2) + "\n")
+
+
+def newest_provenance(run_dir: Path) -> dict[str, Any] | None:
+    """The facts of the latest start; None where none are stored."""
+    return next(reversed(_entries(run_dir)), None)
+
+
+def config_sha256(cfg: TrainConfig) -> str:
+    """SHA-256 of the settings that can change a number, as JSON with sorted keys; equal settings, equal hash."""
+    values = {key: value for key, value in json.loads(config_json(cfg)).items() if key not in NOT_HASHED}
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def data_sha256(source: Source) -> str | None:
+    """SHA-256 that tells training sets apart without reading them whole; None where a set is of no known kind.
+
+    Record file: its size, index, first and last MB. Files: names below their common folder, sizes, labels. Synthetic:
+    the parameters. Noise on labels: that of the clean set, and the noise. All: the number of images and classes. Where
+    the data lie does not matter. Not noticed: other bytes amid a record file, or in an image of the same size.
+    """
+    digest = hashlib.sha256()
+    try:
+        for part in _facts_of(source):
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+    except (OSError, TypeError):
+        return None
+    return digest.hexdigest()
+
+
+def code_commit(root: Path) -> str | None:
+    """Commit of the checkout `root`, with "-dirty" where tracked files were changed; None where it is no checkout."""
+    if not (root / ".git").exists():  # an installed package may lie inside somebody else's checkout
+        return None
+    # The code of this checkout is running already: that another user owns it is no reason not to ask.
+    trusted = ("-c", f"safe.directory={root}", "-C", str(root))
+    command = ["git", *trusted, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError, UnicodeError):
+        return None
+    return done.stdout.strip() or None
+
+
+def cpu_model() -> str:
+    """Name of the processor, else of its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _entries(run_dir: Path) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _facts_of(source: Source) -> Iterable[bytes | memoryview]:
+    yield json.dumps([type(source).__name__, len(source), source.num_classes]).encode()
+    if isinstance(source, NoisySource):
+        yield repr((source.noise, source.seed)).encode()
+        yield from _facts_of(source.source)
+    elif isinstance(source, RecordSource):
+        size = source.reader.num_bytes
+        yield str(size).encode()
+        yield memoryview(np.ascontiguousarray(source.reader.keys)).cast("B")
+        yield memoryview(np.ascontiguousarray(source.reader.offsets)).cast("B")
+        with open(source.reader.path, "rb") as file:
+            yield file.read(_ENDS_BYTES)
+            file.seek(max(0, size - _ENDS_BYTES))
+            yield file.read(_ENDS_BYTES)
+    elif isinstance(source, FileSource):
+        folder = os.path.commonpath([os.path.dirname(path) for path in source.paths])
+        for path, label in zip(source.paths, source.labels.tolist()):
+            name = os.fsencode(os.path.relpath(path, folder))
+            yield name + f"\0{os.stat(path).st_size}\0{label}".encode()
+    elif isinstance(source, SyntheticSource):
+        yield str((source.seed, source.renderer.image_size)).encode()
+    else:
+        raise TypeError(type(source))
