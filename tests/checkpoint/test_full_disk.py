@@ -132,7 +132,7 @@ class Unwritten(Runtime):
 def test_the_sizes_of_all_ranks_count(small_disk):
     def try_three(runtime):
         with CheckpointStore(small_disk, runtime) as store:
-            save(store, 1, runtime=runtime, count=600_000)
+            save(store, 1, runtime=runtime, count=100_000)
             with pytest.raises(CheckpointNotWritten, match="are free in") as caught:
                 save(store, 2, runtime=runtime, count=700_000)
         return str(caught.value)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from recognition.checkpoint import CheckpointStore, newest_checkpoint
+from recognition.checkpoint import CheckpointStore, newest_checkpoint, open_checkpoint
 from tests.checkpoint.small_checkpoints import LONE, assert_is_of, entries, save
 
 OPERATIONS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir"}
@@ -100,6 +100,8 @@ def test_a_kill_before_every_single_operation(tmp_path, step):
             is_new = found.tensor_file("rank-0.safetensors").shape("w") == (700,)
             assert is_new == (found.step == 3) or step == 2
             assert_is_of(found, found.step, count=700 if is_new else 500)
+            for entry in store.checkpoints():
+                open_checkpoint(entry.path)  # those being removed, too, are whole or gone
             assert not [name for name in entries(folder) if "." in name]
         outcomes.add(is_new)
         if status == 0:

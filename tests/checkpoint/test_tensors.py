@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import resource
 
 import numpy as np
@@ -60,6 +61,16 @@ def test_the_types_are_those_that_the_library_writes(tmp_path):
     write_tensors(tmp_path / "ours.safetensors", stored)
     theirs, ours = ((tmp_path / f"{who}.safetensors").read_bytes() for who in ("theirs", "ours"))
     assert dict(safetensors.deserialize(theirs)) == dict(safetensors.deserialize(ours))
+
+
+def test_every_tensor_begins_at_a_multiple_of_its_element_size(tmp_path):
+    stored = {f"{n}": torch.ones(3, dtype=dtype) for n, dtype in enumerate(sorted(DTYPES, key=str))}
+    write_tensors(tmp_path / "a.safetensors", stored)
+    data = (tmp_path / "a.safetensors").read_bytes()
+    header_bytes = int.from_bytes(data[:8], "little")
+    assert header_bytes % 8 == 0
+    for name, entry in json.loads(data[8 : 8 + header_bytes]).items():
+        assert entry["data_offsets"][0] % stored[name].element_size() == 0
 
 
 def test_a_file_without_tensors(tmp_path):
