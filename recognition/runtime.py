@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from recognition.cluster.rendezvous import rendezvous_url
 from recognition.environment import keep_flight_record, launched
 from recognition.errors import InputError
 from recognition.heap import keep_freed_memory
@@ -104,7 +105,7 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
     backend = "nccl" if torch_device.type == "cuda" else "gloo"
     if backend == "nccl":
         keep_flight_record()
-    store, _, _ = next(iter(dist.rendezvous("env://", place.rank, place.world)))
+    store, _, _ = next(iter(dist.rendezvous(rendezvous_url(), place.rank, place.world)))
     # The restart count keeps a restarted run off the addresses that its dead predecessor left in the store.
     store = dist.PrefixStore(f"restart-{place.restarts}", store)
     dist.init_process_group(

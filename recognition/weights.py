@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from recognition.atomic import replacing
 from recognition.backbones import backbone_names, build_backbone
+from recognition.checkpoint.layout import backbone_state, find_checkpoint, is_checkpoint
 from recognition.data.transforms import INPUT_FACTS
 from recognition.errors import InputError
 
@@ -84,8 +85,15 @@ def load_backbone(path: str | PathLike, network: str | None = None) -> tuple[nn.
 
 
 def read_weights(path: str | PathLike) -> tuple[Path, dict[str, Tensor], dict[str, Any]]:
-    """The file that a path or run directory stands for, its state dict and what it says of itself; else InputError."""
-    path = _weights_file(Path(path))
+    """The file, run directory or checkpoint that a path stands for, its state dict and what it says of itself.
+
+    InputError where there is none, or it is damaged.
+    """
+    path = Path(path)
+    if is_checkpoint(path) and not any((path / name).is_file() for name in IN_RUN_DIRECTORY):
+        checkpoint = find_checkpoint(path)
+        return checkpoint.path, *backbone_state(checkpoint)
+    path = _weights_file(path)
     return path, *_read(path)
 
 
@@ -144,7 +152,7 @@ def _weights_file(path: Path) -> Path:
     for name in IN_RUN_DIRECTORY:
         if (path / name).is_file():
             return path / name
-    raise InputError(f"{path} holds no model: none of {', '.join(IN_RUN_DIRECTORY)} is in it; has the run ended?")
+    raise InputError(f"{path} holds no model: neither {', '.join(IN_RUN_DIRECTORY)} nor a checkpoint is in it")
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

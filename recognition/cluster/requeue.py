@@ -6,9 +6,23 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+from recognition.config import TrainConfig
 from recognition.environment import slurm_job
+from recognition.errors import Stopped
+from recognition.log import LOG
+from recognition.runtime import Runtime
 
 PATIENCE_S = 60
+
+
+def requeue_stopped(cfg: TrainConfig, stopped: Stopped, runtime: Runtime) -> None:
+    """Queue the job again if the run was stopped by a signal for which `requeue` asks that (main rank only)."""
+    wanted = cfg.requeue == "always" or (cfg.requeue == "usr1" and "SIGUSR1" in stopped.signals)
+    # Who presses Ctrl-C wants to be rid of it.
+    if runtime.is_main and wanted and "SIGINT" not in stopped.signals:
+        line = requeue_job(str(stopped))
+        if line is not None:
+            LOG.info("%s", line)
 
 
 def requeue_job(reason: str, *, run: Callable[..., Any] = subprocess.run) -> str | None:

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from recognition.checkpoint.arcface_torch import open_arcface_torch, rank_files
+from recognition.checkpoint.layout import STATE, find_checkpoint, is_checkpoint
 from recognition.config import TrainConfig
 from recognition.errors import InputError
 from recognition.head import PartialFC
+from recognition.head.stored import CentersOnDisk
 from recognition.runtime import Runtime
 from recognition.training.class_map import FRESH, old_labels
-from recognition.weights import IN_RUN_DIRECTORY, embedding_size_of, read_weights, require_same_tensors
+from recognition.training.state import stored_shards
+from recognition.weights import embedding_size_of, read_weights, require_same_tensors
 
 # Classes at a time that are read and put in place.
 _BLOCK_CLASSES = 4096
@@ -86,9 +89,7 @@ def backbone_source(init: str) -> Path:
         raise InputError(f"init={init} does not exist; name a run, a checkpoint, or a file with weights")
     if path.is_dir() and 0 in (ranks := rank_files(path)):
         return ranks[0]  # before a model.pt beside it: that may be of a later run, and the class centres are not
-    if not path.is_dir() or any((path / name).is_file() for name in IN_RUN_DIRECTORY):
-        return path
-    return backbone_of_checkpoint(path)
+    return path
 
 
 def load_centers_into(head: PartialFC, stored: StoredCenters, cfg: TrainConfig) -> int:
@@ -121,22 +122,10 @@ def stored_centers(init: str, runtime: Runtime) -> StoredCenters:
     path = Path(init)
     if path.is_dir() and rank_files(path):
         return open_arcface_torch(path, runtime=runtime)
-    if path.is_dir():
-        return centers_of_checkpoint(path)
+    if is_checkpoint(path):
+        checkpoint = find_checkpoint(path)
+        return CentersOnDisk(stored_shards(checkpoint), seed=checkpoint.document(STATE)["config"]["seed"])
     raise InputError(
         f"init={init} is a backbone without class centres, and class_map asks for some; "
         f"leave class_map out, or name a checkpoint"
     )
-
-
-# The two hooks of this program's own checkpoints.
-
-
-def backbone_of_checkpoint(path: Path) -> Path:
-    """The file with the backbone of a checkpoint, or of the newest one of a run."""
-    raise InputError(f"init={path} holds no model: none of {', '.join(IN_RUN_DIRECTORY)}, no checkpoint_gpu_0.pt")
-
-
-def centers_of_checkpoint(path: Path) -> StoredCenters:
-    """The class centres of a checkpoint, or of the newest one of a run."""
-    raise InputError(f"init={path} holds no class centres; reading those of checkpoints is not available")

@@ -8,6 +8,8 @@ from recognition.runtime import Runtime
 from recognition.training.progress import Progress, Throughput, duration
 from recognition.training.resume import Plan
 from recognition.training.step import StepOutput
+from recognition.training.stopwatch import Stopwatch
+from recognition.training.stragglers import StragglerReport
 from recognition.training.vote import NOTHING
 from tests.training.linear_backbone import config
 
@@ -24,6 +26,7 @@ class Rows(list):
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
+    monkeypatch.setattr(StragglerReport, "read", lambda self, runtime: None)  # there are no other ranks to ask
     monkeypatch.setattr("recognition.training.progress.time.perf_counter", lambda: now[0])
     return now
 
@@ -40,7 +43,9 @@ def run_steps(progress, clock, steps, seconds=2.0):
     """Take steps of 2 batches of 4 on each of 2 ranks, 16 images together, waiting 0.5 s for them."""
     for step in steps:
         clock[0] += seconds
-        progress.after_step(step, 0.1 * (step + 1), OUTPUT, [four(0.2), four(0.3)], NOTHING)
+        progress.after_step(
+            step, 0.1 * (step + 1), OUTPUT, [four(0.2), four(0.3)], NOTHING, Stopwatch(torch.device("cpu"))
+        )
 
 
 def test_throughput_counts_images_and_waiting(clock):
