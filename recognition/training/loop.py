@@ -49,7 +49,7 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     run_dir = begin_run(cfg, runtime, remarks, opened, plan, facts)
     with (
         status_of(run_dir, runtime, first=plan.first, last=plan.last),
-        MetricsWriter(run_dir if runtime.is_main else None, cfg, first_step=plan.first) as metrics,
+        MetricsWriter(run_dir if runtime.is_main else None, cfg, plan=plan) as metrics,
         Saving(run_dir, take_step, cfg=cfg, runtime=runtime, facts=facts) as saving,
         StopRequest() as stop,
     ):
@@ -70,7 +70,9 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
                     if runtime.is_main:
                         keep_models(run_dir, take_step.model, cfg, done, scores, is_best=is_best)
                     runtime.wait_for_all("the stored model")
-            now = Progressed(done, plan.samples_after(done), evaluate.best, tuple(progress.spikes.losses))
+            now = Progressed(
+                was.step + done - plan.first, plan.samples_after(done), evaluate.best, tuple(progress.spikes.losses)
+            )
             saving.after_step(now, agreed, is_best=is_best, is_last=done == plan.last)
             if agreed.stop and done < plan.last:
                 stop_here(runtime, stop, saving, done, plan)

@@ -31,7 +31,10 @@ _RESEED = int.from_bytes(b"reseed", "big")
 
 @dataclass(frozen=True)
 class Progressed:
-    """How far a run has come: steps taken, samples of the stream seen, best mean accuracy so far, latest losses."""
+    """How far a run has come: steps taken, samples of the stream seen, best mean accuracy so far, latest losses.
+
+    `step` counts every step of the run and only grows; the step of the schedule follows from `samples`.
+    """
 
     step: int = 0
     samples: int = 0

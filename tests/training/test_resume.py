@@ -184,7 +184,7 @@ def test_another_global_batch_goes_on_at_the_sample_where_it_stopped(tmp_path):
     # 40 samples were seen: six steps of six, and four samples more.
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 7, 8]
     assert "what was step 5 counts as step 6" in (tmp_path / "run" / "training.log").read_text()
-    document = open_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000008").document(STATE)
+    document = open_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000007").document(STATE)
     assert document["samples"] == 40 + 2 * 6
 
 
