@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recognition.atomic import write_text
-from recognition.checkpoint.folder import listed
+from recognition.checkpoint.folder import listed, lock_folder
 from recognition.checkpoint.layout import FOLDER, STATE
 from recognition.checkpoint.opening import Checkpoint, newest_checkpoint
 from recognition.collectives import gather_text
@@ -51,6 +52,8 @@ def open_run(cfg: TrainConfig, runtime: Runtime, facts: Mapping[str, Any]) -> Op
     `facts` are the provenance of this start. InputError when `resume=True` finds no checkpoint, or when config or data
     are not those that an unfinished run in the folder has been following.
     """
+    if cfg.output_dir.exists() and not cfg.output_dir.is_dir():
+        raise InputError(f"output={cfg.output_dir} is a file; give a folder")
     folder = cfg.output_dir / FOLDER
     # The main rank's view counts: a shared file system may show the others something older.
     seen = json.loads(gather_text(json.dumps([bool(listed(folder)), read_status(cfg.output_dir)]), runtime)[0])
@@ -77,11 +80,14 @@ def open_run(cfg: TrainConfig, runtime: Runtime, facts: Mapping[str, Any]) -> Op
 
 
 def prepare_run_directory(cfg: TrainConfig, *, goes_on: bool = False) -> Path | None:
-    """Create the run's folder with config.json in it; returns where an earlier run was set aside, if any."""
+    """Create the run's folder with config.json in it; returns where an earlier run was set aside, if any.
+
+    InputError when a living run is in the folder.
+    """
     run_dir = cfg.output_dir
     aside = None
-    if run_dir.exists() and not run_dir.is_dir():
-        raise InputError(f"output={run_dir} is a file; give a folder")
+    if (run_dir / FOLDER).is_dir() and (lock := lock_folder(run_dir / FOLDER)) is not None:
+        os.close(lock)  # it was free: no living run is moved, or written into
     if (run_dir / "config.json").exists() and not goes_on:
         names = (run_dir.with_name(f"{run_dir.name}.old-{n}") for n in itertools.count(1))
         aside = next(path for path in names if not path.exists())

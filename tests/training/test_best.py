@@ -16,6 +16,7 @@ from recognition.training import evaluation, loop
 from recognition.training.evaluation import Evaluation
 from recognition.training.loop import train
 from recognition.training.metrics import MetricsWriter, read_rows
+from recognition.training.resume import Plan
 from recognition.verification import Pairs
 from recognition.verification.protocol import verify_pairs
 from recognition.verification.scores import Score
@@ -24,6 +25,8 @@ from tests.training.small_runs import assert_same_weights, copied, moving_averag
 
 # Alone, "first" would keep step 1 and "second" step 3; their means are 0.7, 0.9, 0.8.
 FIRST, SECOND = (0.95, 0.90, 0.65), (0.45, 0.90, 0.95)
+
+PLAN = Plan(0, 9, 9, 0, samples=0, samples_a_step=8)
 
 
 @pytest.fixture
@@ -101,7 +104,9 @@ def test_verification_happens_while_progress_is_paused(tmp_path, verified, monke
 
 def test_every_rank_takes_its_share_of_verification(tmp_path, verified):
     cfg, runtime = small(tmp_path), Runtime(1, 2)
-    evaluate = Evaluation(loop.open_targets(cfg, runtime), cfg=cfg, runtime=runtime, metrics=MetricsWriter(None, cfg, plan=PLAN))
+    evaluate = Evaluation(
+        loop.open_targets(cfg, runtime), cfg=cfg, runtime=runtime, metrics=MetricsWriter(None, cfg, plan=PLAN)
+    )
     evaluate(nn.Identity(), 1)
     assert [options["runtime"] for _, _, options in verified[0]] == [runtime, runtime]
 

@@ -9,7 +9,10 @@ import pytest
 
 from recognition.errors import InputError
 from recognition.training.metrics import MetricsWriter, read_rows
+from recognition.training.resume import Plan
 from tests.training.linear_backbone import config
+
+PLAN = Plan(0, 9, 9, 0, samples=0, samples_a_step=8)
 
 
 def test_non_finite_numbers_are_null(tmp_path):
@@ -17,7 +20,7 @@ def test_non_finite_numbers_are_null(tmp_path):
         metrics.write("train", 3, loss=math.inf, lr=0.1, nested={"0.1": math.nan})
     text = (tmp_path / "metrics.jsonl").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {
-        "kind": "train", "step": 3, "loss": None, "lr": 0.1, "nested": {"0.1": None},
+        "kind": "train", "step": 3, "samples": 24, "loss": None, "lr": 0.1, "nested": {"0.1": None},
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from recognition.checkpoint.store import CheckpointStore
 from recognition.config import config_json
 from recognition.errors import InputError
 from recognition.runtime import Runtime
@@ -28,7 +29,7 @@ def test_each_earlier_run_is_set_aside_whole(tmp_path):
 
 
 def test_a_run_says_where_the_earlier_one_went_and_starts_its_numbers_afresh(tmp_path):
-    cfg = small(tmp_path, "max_steps=1")
+    cfg = small(tmp_path, "max_steps=1", "resume=False")
     for _ in range(2):
         run = train(cfg, Runtime())
     assert str(tmp_path / "run.old-1") in (run / "training.log").read_text()
@@ -113,3 +114,15 @@ def write_people_and_pairs(folder, place):
     write_people(folder / "data", {"ann": 5, "bob": 4}, size=32)
     pairs = 12
     write_pairs(folder / place / "mine.bin", [jpeg(n, 32) for n in range(2 * pairs)], [True, False] * (pairs // 2))
+
+
+def test_a_living_run_is_neither_moved_nor_joined(tmp_path):
+    run = train(small(tmp_path, "max_steps=1"), Runtime())
+    before = sorted(run.rglob("*"))
+    with CheckpointStore(run / "checkpoints", Runtime()):
+        for options in (("resume=False",), ("max_steps=2",)):
+            with pytest.raises(InputError, match="in use by another run"):
+                train(small(tmp_path, *options), Runtime())
+    assert sorted(run.rglob("*")) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    train(small(tmp_path, "max_steps=2"), Runtime())

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from recognition.data.sources import open_source
 from recognition.data.transforms import flip_mask
@@ -148,7 +149,7 @@ def test_loading_is_done_as_the_config_says(tmp_path, monkeypatch):
 @pytest.mark.parametrize("wanted", [True, False])
 def test_gradient_checkpointing_reaches_the_backbone(tmp_path, monkeypatch, wanted):
     given = []
-    monkeypatch.setattr(assembly, "build_backbone", lambda *args, **options: given.append(options))
+    monkeypatch.setattr(assembly, "build_backbone", lambda *args, **options: given.append(options) or nn.Identity())
     monkeypatch.setattr(assembly, "TrainStep", lambda *args, **options: None)
     build_step(small(tmp_path, f"gradient_checkpointing={wanted}"), Runtime())
     assert given[0]["gradient_checkpointing"] is wanted
