@@ -79,6 +79,7 @@ def test_the_hash_of_the_code_changes_with_any_file_of_it(tmp_path):
 
 def test_a_folder_that_only_some_see_is_found_out(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "SHARING_S", 0.3)
+    (tmp_path / "elsewhere").mkdir()
 
     def body(runtime):
         mine = tmp_path / ("there" if runtime.rank != 2 else "elsewhere")

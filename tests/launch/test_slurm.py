@@ -1,6 +1,7 @@
 """launch/slurm.py and its templates, from the command line to a trained model, on a cluster of one machine."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import time
 
 import pytest
 
+from launch import slurm as slurm_command
 from recognition.cluster.script import TEMPLATES_DIR
+from recognition.errors import InputError
 from tests.cluster.fake_slurm import FakeSlurm
 from tests.conftest import CONFIGS, ROOT
 
@@ -32,46 +35,59 @@ def node(tmp_path):
 # --- submitting -------------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_prints_the_script_and_touches_nothing(tmp_path, slurm):
-    done = slurm.submit(CONFIG, *QUICK, f"output={tmp_path / 'run'}", "--nodes", 2, "--dry-run", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert subprocess.run(["bash", "-n"], input=done.stdout, text=True).returncode == 0
-    assert "#SBATCH --nodes=2\n" in done.stdout
-    assert slurm.calls("sbatch") == []
+@pytest.fixture
+def submit(monkeypatch, tmp_path, node):
+    """`python launch/slurm.py WORDS` in this process, on a machine whose PATH has the cluster's commands."""
+
+    def submit(*words):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PATH", f"{node.home}:{os.environ['PATH']}")
+        monkeypatch.setattr(sys, "argv", ["launch/slurm.py", *map(str, words)])
+        slurm_command.main()
+
+    return submit
+
+
+def test_a_dry_run_prints_the_script_and_touches_nothing(tmp_path, node, submit, capsys):
+    submit(CONFIG, *QUICK, f"output={tmp_path / 'run'}", "--nodes", 2, "--dry-run")
+    script = capsys.readouterr().out
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+    assert "#SBATCH --nodes=2\n" in script
+    assert node.calls("sbatch") == []
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([CONFIG, "learning_rate=1"], "error: command line: unknown key 'learning_rate'"),
-        (["absent.py"], "error: config file absent.py does not exist"),
-        ([], "error: which config?"),
-        ([CONFIG, "wandb_key=secret"], "error: wandb_key would stand in the job script"),
-        ([CONFIG, "--time", "tomorrow"], "error: --time 'tomorrow' is not known to SLURM"),
+        ([CONFIG, "learning_rate=1"], "command line: unknown key 'learning_rate'"),
+        (["absent.py"], "config file absent.py does not exist"),
+        ([], "which config?"),
+        ([CONFIG, "wandb_key=secret"], "wandb_key would stand in the job script"),
+        ([CONFIG, "--time", "tomorrow"], "--time 'tomorrow' is not known to SLURM"),
+        ([CONFIG, "--array", "lr=0.1", "lr=0.2"], "experiments 1 and 2 would both write into"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_submitted(tmp_path, slurm, words, message):
-    done = slurm.submit(*words, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith(message)
-    assert done.stderr.count("\n") == 1
-    assert slurm.calls("sbatch") == []
+def test_a_mistake_is_told_before_anything_is_submitted(tmp_path, node, submit, words, message):
+    with pytest.raises(InputError) as raised:
+        submit(*words)
+    assert str(raised.value).startswith(message)
+    assert node.calls("sbatch") == []
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
 
 
-def test_a_refusal_of_sbatch_is_told(tmp_path, node):
+def test_a_refusal_of_sbatch_is_told(tmp_path, node, submit):
     node.add("sbatch", "sys.exit('sbatch: error: invalid partition specified: fast')")
-    done = node.submit(CONFIG, f"output={tmp_path / 'run'}", "--partition", "fast", cwd=tmp_path)
+    with pytest.raises(InputError) as raised:
+        submit(CONFIG, f"output={tmp_path / 'run'}", "--partition", "fast")
     script = tmp_path / "run" / "slurm" / "run.sbatch"
-    message = f"error: sbatch refused {script}: sbatch: error: invalid partition specified: fast\n"
-    assert (done.returncode, done.stderr) == (2, message)
+    assert str(raised.value) == f"sbatch refused {script}: sbatch: error: invalid partition specified: fast"
 
 
-def test_a_machine_without_sbatch_is_told(tmp_path, node):
+def test_a_machine_without_sbatch_is_told(tmp_path, node, submit):
     (node.home / "sbatch").unlink()
-    done = node.submit(CONFIG, f"output={tmp_path / 'run'}", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: there is no sbatch on this machine; ")
+    with pytest.raises(InputError, match="there is no sbatch on this machine; "):
+        submit(CONFIG, f"output={tmp_path / 'run'}")
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -110,11 +126,15 @@ def test_each_task_of_an_array_trains_its_own_experiment(tmp_path, node):
     assert "has no experiment 3" in log
 
 
-def test_a_template_by_hand_trains_on_one_node(tmp_path, node):
-    words = (CONFIG, *QUICK, f"output={tmp_path / 'run'}")
-    code, log = node.run(TEMPLATES_DIR / "one_node.sh", *words, log=tmp_path / "log", cwd=ROOT)
-    assert code == 0, log
-    assert (tmp_path / "run" / "model.safetensors").is_file()
+def test_a_template_by_hand_starts_an_agent_for_the_gpus_of_its_node(tmp_path, node):
+    node.add("python", "")
+    words = (CONFIG, "notes=two words")
+    code, log = node.run(TEMPLATES_DIR / "one_node.sh", *words, log=tmp_path / "log", cwd=ROOT, SLURM_GPUS_ON_NODE=4)
+    assert (code, log) == (0, "")
+    (agent,) = node.calls("python")
+    given = {"--nnodes=1", "--nproc-per-node=4", "--standalone", "--max-restarts=3", "--shutdown-timeout=110"}
+    assert given | {"--signals-to-handle=SIGTERM,SIGINT,SIGUSR1"} == {word for word in agent if word.startswith("--")}
+    assert (agent[:2], agent[-3:]) == (["-m", "torch.distributed.run"], [str(ROOT / "launch" / "train.py"), *words])
 
 
 @pytest.mark.parametrize(("inside", "message"), [(False, "submit from there"), (True, "which config?")])
