@@ -8,11 +8,10 @@ from pathlib import Path
 
 from recognition.checkpoint import DamagedCheckpoint, open_checkpoint
 from recognition.checkpoint.folder import Listed, listed
+from recognition.checkpoint.layout import FOLDER
 from recognition.checkpoint.manifest import read_manifest, verify_sizes
 from recognition.command import run_command
 from recognition.errors import InputError
-
-IN_RUN_DIRECTORY = "checkpoints"
 
 
 def main() -> None:
@@ -62,10 +61,10 @@ def run_verify(given: argparse.Namespace) -> None:
 
 def _found(folder: Path) -> list[Listed]:
     """The checkpoints in a run directory or in the folder itself; InputError when there are none."""
-    inner = folder / IN_RUN_DIRECTORY
+    inner = folder / FOLDER
     found = listed(inner if inner.is_dir() else folder)
     if not found:
-        raise InputError(f"{folder} holds no checkpoints; give a run directory or its {IN_RUN_DIRECTORY}/ folder")
+        raise InputError(f"{folder} holds no checkpoints; give a run directory or its {FOLDER}/ folder")
     return found
 
 

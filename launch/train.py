@@ -10,8 +10,10 @@ choices are documented in configs/base.py. `tiny=True` shrinks any config to a f
 import argparse
 from pathlib import Path
 
+from recognition.cluster.requeue import requeue_stopped
 from recognition.command import run_command
 from recognition.config import load_config
+from recognition.errors import Stopped
 from recognition.runtime import start_runtime
 from recognition.training.loop import train
 
@@ -24,7 +26,11 @@ def main() -> None:
     arguments = parser.parse_args()
     cfg = load_config(arguments.config, arguments.overrides)
     with start_runtime(cfg.device, threads=cfg.threads, collective_timeout_s=cfg.collective_timeout_s) as runtime:
-        train(cfg, runtime)
+        try:
+            train(cfg, runtime)
+        except Stopped as stopped:
+            requeue_stopped(cfg, stopped, runtime)
+            raise
 
 
 if __name__ == "__main__":

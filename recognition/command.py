@@ -11,15 +11,16 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from recognition.environment import launched
-from recognition.errors import InputError
+from recognition.environment import launched, launcher_pid
+from recognition.errors import GivingUp, InputError, PeerEnded, PeerLost, Stopped
 from recognition.log import LOG
-
-PEER_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
+from recognition.whereabouts import PEER_GONE
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run `main` and exit: 0 when it returns, 2 for the user's mistakes, 130 and 143 for Ctrl-C and SIGTERM, else 1."""
+    """Run `main` and exit: 0 when it returns, 2 for the user's mistakes, 75 for a run that stopped when it was asked to
+    and can be resumed, 130 and 143 for Ctrl-C and SIGTERM, else 1.
+    """
     code = 0
     faulthandler.enable()  # a mapped file that is cut short while it is read ends the process without an exception
     signal.signal(signal.SIGTERM, _terminated)
@@ -28,6 +29,17 @@ def run_command(main: Callable[[], None]) -> None:
     except (InputError, OSError) as error:
         code = 2
         _explain(_one_line(error))
+        if isinstance(error, GivingUp):
+            _end_launcher()
+    except Stopped as stop:
+        code = os.EX_TEMPFAIL
+        _explain(_one_line(stop), label="stopped")
+    except PeerLost as error:
+        code = 1
+        _explain(_one_line(error))
+    except PeerEnded as error:
+        code = 1
+        _explain(f"{_one_line(error)}; its own message says why", label="stopped")
     except KeyboardInterrupt:
         code = 130
         _explain("interrupted; files that were complete stay as they are", label="stopped")
@@ -45,6 +57,14 @@ def run_command(main: Callable[[], None]) -> None:
 def _terminated(*_: object) -> None:
     _explain("SIGTERM: the job was ended, or another rank failed", label="stopped")
     _end(143)
+
+
+def _end_launcher() -> None:
+    """Have torchrun end the job instead of starting it once more; one rank of each machine asks for it."""
+    pid = launcher_pid() if launched().local_rank == 0 else None
+    if pid is not None:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def _explain(line: str, *, label: str = "error", unexpected: bool = False) -> None:

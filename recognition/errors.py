@@ -1,4 +1,4 @@
-"""The exceptions that commands turn into a single line for the user."""
+"""The exceptions that commands turn into a single line for the user; recognition/command.py has their exit codes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ class InputError(Exception):
     """Something the user gave is wrong: the message says what, where (file, key, offset, rank) and what to do."""
 
 
+class GivingUp(InputError):
+    """The run was restarted too often without getting any further: another restart would not help."""
+
+
 class Stopped(Exception):
-    """A run ended before its time because the `signals` asked for it; its checkpoint is written."""
+    """The run ended early because `signals` asked it to, after its checkpoint was written; it can be resumed."""
 
     def __init__(self, message: str, signals: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.signals = tuple(signals)
+
+
+class PeerLost(Exception):
+    """Another rank is silent, or does not come to where this one waits: the message names it and says where it was."""
+
+
+class PeerEnded(Exception):
+    """Another rank ended while this one waited for it; that rank's own message says why."""

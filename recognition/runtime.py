@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
-from recognition.environment import launched
+from recognition.cluster.rendezvous import rendezvous_url
+from recognition.environment import keep_flight_record, launched
 from recognition.errors import InputError
 from recognition.heap import keep_freed_memory
+from recognition.liveness import Heartbeat, beating
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Runtime:
     backend: str = "none"
     store: dist.Store | None = field(default=None, compare=False)
     timeout_s: float = 600.0
+    heartbeat: Heartbeat | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_main(self) -> bool:
@@ -34,16 +37,32 @@ class Runtime:
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Wait until every rank has arrived; no wait in a single process."""
+        """Wait until every rank has arrived, within the timeout of collectives; no wait in a single process."""
         if self.world > 1:
-            dist.barrier()
+            with self.collective("barrier"):
+                dist.barrier()
 
     def at(self, phase: str, step: int | None = None) -> None:
-        """Note what this rank is doing, for the report of a hang."""
+        """Note what this rank is doing, for the report of a hang; without `step`, it is still in the one noted last."""
+        if self.heartbeat is not None:
+            self.heartbeat.at(phase, step)
+
+    def collective(self, name: str) -> AbstractContextManager[None]:
+        """Note that this rank waits for the others inside the block, for the report of a hang."""
+        return nullcontext() if self.heartbeat is None else self.heartbeat.collective(name)
 
     def wait_for_all(self, what: str) -> None:
-        """Wait until every rank has come to the end of `what`, however long that takes them while they are alive."""
-        self.barrier()
+        """Wait until every rank has come to the end of `what`, however long that takes them while they are alive.
+
+        Raises PeerLost when a rank was silent for `timeout_s`, PeerEnded when one has ended. For a rank that lives but
+        is never done there is no limit.
+        """
+        if self.heartbeat is None:
+            self.barrier()
+            return
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # what the GPU still has to do belongs to `what`
+        self.heartbeat.wait_for_all(what)
 
 
 def pick_device(name: str, local_rank: int = 0, local_world: int = 1) -> torch.device:
@@ -76,28 +95,31 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
     place = launched()
     torch_device = pick_device(device, place.local_rank, place.local_world)
     torch.set_num_threads(threads or max(1, usable_cores() // place.local_world))
-    backend, group_store = "none", None
     if torch_device.type == "cuda":
         torch.cuda.set_device(torch_device)
     else:
         keep_freed_memory()
-    if place.world > 1:
-        backend = "nccl" if torch_device.type == "cuda" else "gloo"
-        store, _, _ = next(iter(dist.rendezvous("env://", place.rank, place.world)))
-        # The restart count keeps a restarted run off the addresses that its dead predecessor left in the store.
-        group_store = dist.PrefixStore(f"restart-{place.restarts}", store)
-        dist.init_process_group(
-            backend,
-            store=group_store,
-            rank=place.rank,
-            world_size=place.world,
-            timeout=timedelta(seconds=collective_timeout_s),
-            device_id=torch_device if backend == "nccl" else None,
-        )
-    yield Runtime(place.rank, place.world, torch_device, backend, group_store, collective_timeout_s)
+    if place.world == 1:
+        yield Runtime(place.rank, place.world, torch_device, timeout_s=collective_timeout_s)
+        return
+    backend = "nccl" if torch_device.type == "cuda" else "gloo"
+    if backend == "nccl":
+        keep_flight_record()
+    store, _, _ = next(iter(dist.rendezvous(rendezvous_url(), place.rank, place.world)))
+    # The restart count keeps a restarted run off the addresses that its dead predecessor left in the store.
+    store = dist.PrefixStore(f"restart-{place.restarts}", store)
+    dist.init_process_group(
+        backend,
+        store=store,
+        rank=place.rank,
+        world_size=place.world,
+        timeout=timedelta(seconds=collective_timeout_s),
+        device_id=torch_device if backend == "nccl" else None,
+    )
+    with beating(place.rank, place.world, store, timeout_s=collective_timeout_s) as heartbeat:
+        yield Runtime(place.rank, place.world, torch_device, backend, store, collective_timeout_s, heartbeat)
     # Not after an error: NCCL would wait for peers that wait for this rank, and the message would never be seen.
-    if place.world > 1:
-        dist.destroy_process_group()
+    dist.destroy_process_group()
 
 
 def usable_cores() -> int:

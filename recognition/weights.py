@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from recognition.atomic import replacing
 from recognition.backbones import backbone_names, build_backbone
+from recognition.checkpoint.layout import backbone_state, find_checkpoint, is_checkpoint
 from recognition.data.transforms import INPUT_FACTS
 from recognition.errors import InputError
 
@@ -57,18 +58,17 @@ def load_backbone(path: str | PathLike, network: str | None = None) -> tuple[nn.
 
     `network` names the architecture where the weights do not tell it. InputError names what does not fit.
     """
-    path = _weights_file(Path(path))
-    state, stored = _read(path)
+    path, state, stored = read_weights(path)
     network = network or stored.get("network") or network_of(state)
     if network is None:
         raise InputError(f"{path} fits no network known here; name it with --network (it has {_listed(state)})")
-    embedding_size = stored.get("embedding_size") or _embedding_size(state)
+    embedding_size = stored.get("embedding_size") or embedding_size_of(state)
     if embedding_size is None:
         raise InputError(f"{path} holds no face backbone: no last BatchNorm among {_listed(state)}")
     image_size = stored.get("image_size") or 112
     with torch.device("meta"):
         module = build_backbone(network, embedding_size, image_size=image_size)
-    _require_same_tensors(module.state_dict(), state, network=network, path=path)
+    require_same_tensors(module.state_dict(), state, network=network, path=path)
     # assign: the tensors just read become the parameters, so nothing is drawn at random first and nothing is copied.
     module.load_state_dict(state, assign=True)
     meta = {
@@ -82,6 +82,19 @@ def load_backbone(path: str | PathLike, network: str | None = None) -> tuple[nn.
         "file": str(path),
     }
     return module.eval().requires_grad_(False), meta
+
+
+def read_weights(path: str | PathLike) -> tuple[Path, dict[str, Tensor], dict[str, Any]]:
+    """The file, run directory or checkpoint that a path stands for, its state dict and what it says of itself.
+
+    InputError where there is none, or it is damaged.
+    """
+    path = Path(path)
+    if is_checkpoint(path) and not any((path / name).is_file() for name in IN_RUN_DIRECTORY):
+        checkpoint = find_checkpoint(path)
+        return checkpoint.path, *backbone_state(checkpoint)
+    path = _weights_file(path)
+    return path, *_read(path)
 
 
 def plain_state(module: nn.Module) -> dict[str, Tensor]:
@@ -102,7 +115,7 @@ def weights_sha256(state: dict[str, Tensor]) -> str:
 def network_of(state: dict[str, Tensor]) -> str | None:
     """The name of the network with exactly these tensors; the plainest where several have them, None without one."""
     family = next((prefix for key, prefix in KEY_OF_FAMILY.items() if key in state), None)
-    embedding_size = _embedding_size(state)
+    embedding_size = embedding_size_of(state)
     if family is None or embedding_size is None:
         return None
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
@@ -115,6 +128,22 @@ def network_of(state: dict[str, Tensor]) -> str | None:
     return None
 
 
+def read_torch_file(path: Path, *, mapped: bool = False) -> Any:
+    """What torch.save wrote, on the CPU, as long as it is tensors, numbers, texts and containers of these.
+
+    `mapped` leaves the tensors in the file until they are used. InputError for anything else, and for a damaged file.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} holds more than tensors (a whole pickled network?), or is damaged: refused, nothing was executed; "
+            "where it comes from, store it with torch.save(model.state_dict(), FILE)"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is not a readable PyTorch file; is it complete, and a .pt or .pth?") from error
+
+
 def _weights_file(path: Path) -> Path:
     if not path.is_dir():
         if not path.is_file():
@@ -123,22 +152,14 @@ def _weights_file(path: Path) -> Path:
     for name in IN_RUN_DIRECTORY:
         if (path / name).is_file():
             return path / name
-    raise InputError(f"{path} holds no model: none of {', '.join(IN_RUN_DIRECTORY)} is in it; has the run ended?")
+    raise InputError(f"{path} holds no model: neither {', '.join(IN_RUN_DIRECTORY)} nor a checkpoint is in it")
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State dict and stored metadata; for a .pt the latter comes from the run's config.json, if it lies in a run."""
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} holds more than tensors (a whole pickled network?), or is damaged: refused, nothing was executed; "
-            "where it comes from, store it with torch.save(model.state_dict(), FILE)"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is not a readable PyTorch file; is it complete, and a .pt or .pth?") from error
+    content = read_torch_file(path)
     for key in INNER_KEYS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -180,12 +201,13 @@ def _bare(key: str) -> str:
     return key
 
 
-def _embedding_size(state: dict[str, Tensor]) -> int | None:
-    """Every network here ends in a BatchNorm over the embedding."""
+def embedding_size_of(state: dict[str, Tensor]) -> int | None:
+    """Length of the embeddings: every network here ends in a BatchNorm over them; None without one."""
     return next((state[key].shape[0] for key in KEYS_OF_EMBEDDING if key in state), None)
 
 
-def _require_same_tensors(wanted: dict[str, Tensor], found: dict[str, Tensor], *, network: str, path: Path) -> None:
+def require_same_tensors(wanted: dict[str, Tensor], found: dict[str, Tensor], *, network: str, path: Path) -> None:
+    """InputError, naming tensors, unless `found` in the file `path` has the keys and shapes that `network` wants."""
     missing = [key for key in wanted if key not in found]
     extra = [key for key in found if key not in wanted]
     other = [

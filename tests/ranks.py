@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from recognition.liveness import beating
 from recognition.runtime import Runtime
 
 # Peers of a failed rank get this long to report on their own, before they are ended.
@@ -33,18 +34,22 @@ class RankError(Exception):
     """The traceback of a failed rank as text; the cause of the exception that `run_ranks` raises again."""
 
 
-def run_ranks(fn: Callable[..., Any], world: int, *args: Any, timeout_s: float = 60) -> list[Any]:
+def run_ranks(
+    fn: Callable[..., Any], world: int, *args: Any, timeout_s: float = 60, collective_timeout_s: float | None = None
+) -> list[Any]:
     """Call `fn(runtime, *args)` on `world` forked ranks and return the results by rank.
 
     Results travel pickled (numpy arrays and tensors are fine). The exception of the first rank that fails is raised
     here, its traceback as the cause. After `timeout_s` every rank is killed; TimeoutError shows where each one stood.
+    A collective fails after `collective_timeout_s`, `timeout_s` where that is not given.
     """
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory(prefix="ranks-") as folder:
         pipes, processes = [], []
         for rank in range(world):
             receiver, sender = context.Pipe(duplex=False)
-            child = context.Process(target=_run_rank, args=(fn, args, rank, world, Path(folder), sender, timeout_s))
+            collective_s = collective_timeout_s or timeout_s
+            child = context.Process(target=_run_rank, args=(fn, args, rank, world, Path(folder), sender, collective_s))
             child.start()
             sender.close()
             pipes.append(receiver)
@@ -73,16 +78,16 @@ def _run_rank(
             torch.set_num_threads(1)
             if sys.platform == "linux":
                 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-            if world > 1:
+            if world == 1:
+                message = ("result", fn(Runtime(timeout_s=timeout_s), *args))
+            else:
+                store = dist.FileStore(str(folder / "store"), world)
                 dist.init_process_group(
-                    "gloo",
-                    store=dist.FileStore(str(folder / "store"), world),
-                    rank=rank,
-                    world_size=world,
-                    timeout=timedelta(seconds=timeout_s),
+                    "gloo", store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout_s)
                 )
-            runtime = Runtime(rank, world, torch.device("cpu"), "gloo" if world > 1 else "none")
-            message = ("result", fn(runtime, *args))
+                with beating(rank, world, store, timeout_s=timeout_s) as heartbeat:
+                    runtime = Runtime(rank, world, torch.device("cpu"), "gloo", store, timeout_s, heartbeat)
+                    message = ("result", fn(runtime, *args))
         except BaseException as error:
             message = ("error", time.monotonic(), error, traceback.format_exc())
         # Not Connection.send: that hands tensors over as file descriptors, which die with this process.

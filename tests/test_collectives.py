@@ -1,4 +1,7 @@
-"""Collectives: their values on 1 to 3 ranks."""
+"""Collectives: their values on 1 to 3 ranks, and the names under which a report of a hang tells of them."""
+
+import dataclasses
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from recognition.collectives import (
     all_reduce_max,
     all_reduce_mean,
     all_reduce_sum,
+    gather_text,
     reduce_scatter_sum,
 )
 from tests.ranks import run_ranks
@@ -45,3 +49,44 @@ def test_values_are_equal_on_all_ranks_and_arguments_stay(world):
         assert torch.equal(cases["mean"], torch.full((2, 3), (world - 1) / 2))
         assert torch.equal(cases["max"], torch.zeros(2, 3))
         assert torch.equal(cases["argument"], torch.full((2, 3), float(rank)))
+
+
+class Listener:
+    """In place of a heartbeat: the names that it was told."""
+
+    def __init__(self):
+        self.names = []
+
+    @contextmanager
+    def collective(self, name):
+        self.names.append(name)
+        yield
+
+
+def names_told(runtime):
+    listener = Listener()
+    runtime = dataclasses.replace(runtime, heartbeat=listener)
+    rows = torch.ones(2, 3)
+    all_gather(rows, runtime, what="embeddings")
+    reduce_scatter_sum(rows, runtime, what="sums")
+    all_reduce_sum(rows, runtime, what="gradients")
+    all_reduce_mean(rows, runtime, what="statistics")
+    all_reduce_max(rows, runtime, what="a flag")
+    gather_text("é", runtime, what="reports")
+    all_gather(rows, runtime)
+    runtime.barrier()
+    return listener.names
+
+
+def test_every_collective_is_told_by_its_name_and_what_is_sent():
+    for names in run_ranks(names_told, 2):
+        assert names == [
+            "all_gather of embeddings",
+            "reduce_scatter of sums",
+            "all_reduce of gradients",
+            "all_reduce of statistics",
+            "all_reduce of a flag",
+            *["all_gather of reports"] * 2,
+            "all_gather of rows",
+            "barrier",
+        ]

@@ -14,7 +14,7 @@ START = """
 import os, signal, sys, time
 from pathlib import Path
 from recognition.command import run_command
-from recognition.errors import InputError
+from recognition.errors import GivingUp, InputError, PeerEnded, PeerLost, Stopped
 from recognition.log import LOG, start_log
 
 def main():
@@ -54,6 +54,10 @@ def test_output_that_cannot_be_delivered_does_not_change_the_code():
         ("raise KeyboardInterrupt", 130, "stopped: interrupted; files that were complete stay as they are"),
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, "stopped: interrupted; files"),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, "stopped: SIGTERM: the job was ended, or another"),
+        ("raise Stopped('SIGUSR1: checkpoint of step 7')", 75, "stopped: SIGUSR1: checkpoint of step 7\n"),
+        ("raise GivingUp('restarted 3 times')", 2, "error: restarted 3 times\n"),
+        ("raise PeerLost('rank 1 has not been heard of')", 1, "error: rank 1 has not been heard of\n"),
+        ("raise PeerEnded('rank 1 ended')", 1, "stopped: rank 1 ended; its own message says why\n"),
         ("raise RuntimeError('[gloo/pair.cc:525] Connection closed by peer')", 1, "stopped: another rank ended first"),
         ("raise RuntimeError('NCCL: remote process exited or')", 1, "stopped: another rank ended first"),
     ],
@@ -124,3 +128,39 @@ def test_a_really_full_disk_too(tmp_path):
     (tmp_path / "training.log").symlink_to("/dev/full")
     found, _, err = end("start_log(Path('.'))", "LOG.info('begun')", "raise InputError('too long')", cwd=tmp_path)
     assert (found, err) == (2, "error: too long\n")
+
+
+AGENT = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTERM, lambda *_: print("told to end", flush=True))
+subprocess.run([sys.executable, "-c", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "error", "told"),
+    [
+        ("torchrun", {}, "GivingUp", "told to end\n"),
+        ("torchrun", {"LOCAL_RANK": "1"}, "GivingUp", ""),  # one rank of a machine is enough
+        ("torchrun", {}, "InputError", ""),
+        ("run.py", {}, "GivingUp", ""),
+    ],
+)
+def test_torchrun_alone_is_told_that_another_restart_is_useless(tmp_path, name, variables, error, told):
+    (tmp_path / name).write_text(AGENT)
+    body = START + f"    raise {error}('3 restarts')\n\nrun_command(main)\n"
+    environment = {key: value for key, value in os.environ.items() if key not in LAUNCHER}
+    environment |= {"PYTHONPATH": str(ROOT), "TORCHELASTIC_RUN_ID": "a", "RANK": "2", "WORLD_SIZE": "4"} | variables
+    command = [sys.executable, str(tmp_path / name), body]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.stdout, done.stderr) == (told, "[rank 2] error: 3 restarts\n")
+
+
+def test_a_parent_that_only_looks_like_torchrun_is_left_alone(tmp_path):
+    (tmp_path / "torchrun").write_text(AGENT)
+    body = START + "    raise GivingUp('3 restarts')\n\nrun_command(main)\n"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TORCHELASTIC")}
+    command = [sys.executable, str(tmp_path / "torchrun"), body]
+    environment |= {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.stdout, done.stderr) == ("", "error: 3 restarts\n")

@@ -3,8 +3,11 @@
 import ctypes
 import multiprocessing
 import os
+import re
+import signal
 import socket
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -182,9 +185,14 @@ def test_gpus_talk_by_nccl(monkeypatch, group):
     launcher_says(monkeypatch, 1, 2, 1, 2)
     machine_with(monkeypatch, 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setenv("TORCH_FR_BUFFER_SIZE", "5")
+    monkeypatch.setenv("TORCH_NCCL_DUMP_ON_TIMEOUT", "")  # so that it is taken back after the test
+    monkeypatch.delenv("TORCH_NCCL_DUMP_ON_TIMEOUT")
     with start_runtime("auto", threads=1) as runtime:
         assert (runtime.backend, runtime.device) == ("nccl", torch.device("cuda:1"))
     assert (group.made[0]["backend"], group.made[0]["device_id"]) == ("nccl", torch.device("cuda:1"))
+    assert os.environ["TORCH_FR_BUFFER_SIZE"] == "5"  # the user's own wish
+    assert os.environ["TORCH_NCCL_DUMP_ON_TIMEOUT"] == "1"
 
 
 def test_after_an_error_nobody_waits_for_peers(monkeypatch, group):
@@ -237,15 +245,15 @@ def rank_process(rank, port, folder, body):
     run_command(main)
 
 
-def end_of_two_ranks(folder, body, timeout_s=40):
-    """(exit code, stderr) of each rank; rank 1 is killed when it outlives rank 0 for long."""
+def end_of_two_ranks(folder, body, first=0, timeout_s=40):
+    """(exit code, stderr) of each rank; the other is killed when it outlives the first for long."""
     context, port = multiprocessing.get_context("fork"), free_port()
     ranks = [context.Process(target=rank_process, args=(rank, port, folder, body)) for rank in range(2)]
     for rank in ranks:
         rank.start()
     try:
-        ranks[0].join(timeout_s)
-        ranks[1].join(1)
+        ranks[first].join(timeout_s)
+        ranks[1 - first].join(1)
         return [(rank.exitcode, (folder / f"stderr-{i}").read_text()) for i, rank in enumerate(ranks)]
     finally:
         for rank in ranks:
@@ -273,6 +281,21 @@ def stall(runtime):
     runtime.barrier()
 
 
+def end_early(runtime):
+    runtime.at("loading", 4)
+    time.sleep(0.5)  # a beat that says so
+    if runtime.rank == 1:
+        raise InputError("b.rec: label 9 is out of range")
+    runtime.wait_for_all("the checkpoint")
+
+
+def freeze(runtime, wait):
+    if runtime.rank == 0:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.5)
+    wait(runtime)
+
+
 def test_two_ranks_meet_and_end_well(tmp_path):
     assert end_of_two_ranks(tmp_path, meet) == [(0, ""), (0, "")]
 
@@ -280,11 +303,46 @@ def test_two_ranks_meet_and_end_well(tmp_path):
 def test_a_rank_that_stalls_ends_the_wait_of_the_other(tmp_path):
     (code, stderr), _ = end_of_two_ranks(tmp_path, stall)
     assert code == 1
-    assert "Timed out waiting 2000ms" in stderr.splitlines()[-1]
-    assert stderr.splitlines()[-1].startswith("[rank 0] error: ")
+    line = stderr.splitlines()[-1]
+    assert re.match(r"\[rank 0\] error: rank 1 is alive and has stood at the start, for \d\.\d s; ", line)
+    assert line.endswith("; barrier timed out after 2 s; stacks above")
+    assert "in stall\n" in stderr
 
 
 def test_a_rank_that_ends_is_not_blamed_on_the_one_that_waits(tmp_path):
     (code, stderr), (other_code, _) = end_of_two_ranks(tmp_path, leave)
     assert (code, other_code) == (1, 3)
     assert stderr == "[rank 0] stopped: another rank ended first; its own message says why\n"
+
+
+def test_a_rank_that_ends_while_the_other_waits_for_all_is_named_at_once(tmp_path):
+    start = time.monotonic()
+    (code, stderr), (other_code, other) = end_of_two_ranks(tmp_path, end_early)
+    assert time.monotonic() - start < 2  # less than the timeout
+    assert (other_code, other) == (2, "[rank 1] error: b.rec: label 9 is out of range\n")
+    assert code == 1
+    assert stderr == (
+        "[rank 0] stopped: rank 1 ended (last: step 4, loading) before this one was done with its wait for all at "
+        "the checkpoint (step 4); its own message says why\n"
+    )
+
+
+@pytest.mark.parametrize("wait", [lambda runtime: runtime.barrier(), lambda runtime: runtime.wait_for_all("it")])
+def test_a_rank_0_that_stands_still_with_the_store_in_it_does_not_hold_the_others(tmp_path, wait):
+    start = time.monotonic()
+    _, (code, stderr) = end_of_two_ranks(tmp_path, lambda runtime: freeze(runtime, wait), first=1)
+    assert time.monotonic() - start < 2 + 5 + 2  # the collectives' timeout, the goal, and the end of the harness
+    assert code == 1
+    line = stderr.splitlines()[-1]
+    assert "the store in which the ranks meet has not answered for" in line
+    assert ("barrier timed out after 2 s" in line) or ("wait for all at it was given up" in line)
+    assert "in freeze\n" in stderr
+
+
+def test_one_process_has_no_heartbeat():
+    with start_runtime("cpu", threads=1) as runtime:
+        runtime.at("forward", 3)
+        with runtime.collective("all_gather of nothing"):
+            runtime.wait_for_all("it")
+        assert runtime.heartbeat is None
+        assert "heartbeat" not in [thread.name for thread in threading.enumerate()]

@@ -71,9 +71,10 @@ def plain_file(path: Path) -> Iterator[BinaryIO]:
         # The kernel's words for a link that is not followed are "Too many levels of symbolic links".
         text = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
         raise OSError(error.errno, text, str(path)) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     with open(handle, "rb", buffering=0) as file, naming(path):
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
         yield file
 
 

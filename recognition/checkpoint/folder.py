@@ -45,7 +45,7 @@ def aside_path(path: Path, kind: str) -> Path:
 
 
 def listed(folder: Path) -> list[Listed]:
-    """The checkpoints in a folder by step, unverified; none where there is no folder, symbolic links are no checkpoints."""
+    """The checkpoints in a folder by step, unverified; none without a folder. A symbolic link is no checkpoint."""
     found = []
     for name in _folders_in(folder):
         match = WHOLE.fullmatch(name)

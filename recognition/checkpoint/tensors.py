@@ -38,7 +38,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         for name in names:
             for block in _blocks(tensors[name].detach()):
                 # A block of a GPU's memory is copied here, one of the CPU's is written from where it lies.
-                file.write(memoryview(block.reshape(-1).view(torch.uint8).cpu().numpy()))
+                file.write(memoryview(block.view(torch.uint8).cpu().numpy()))
     return file.written
 
 
@@ -123,13 +123,14 @@ def _header(
 
 
 def _blocks(tensor: Tensor) -> Iterator[Tensor]:
-    """The elements in row-major order, as contiguous tensors of at most BLOCK_BYTES."""
+    """The elements in row-major order, as vectors of stride 1 and of at most BLOCK_BYTES."""
     if tensor.numel() == 0:
         return
     if tensor.is_contiguous():
-        yield from tensor.reshape(-1).split(max(1, BLOCK_BYTES // tensor.element_size()))
+        # Not reshape: it may leave a single element's stride at 2, say, and bytes cannot be seen through that.
+        yield from tensor.as_strided((tensor.numel(),), (1,)).split(max(1, BLOCK_BYTES // tensor.element_size()))
     elif tensor.numel() * tensor.element_size() <= BLOCK_BYTES:
-        yield tensor.contiguous()
+        yield from _blocks(tensor.contiguous())
     else:
         # Of other strides, only a block at a time is made contiguous.
         row_bytes = tensor[0].numel() * tensor.element_size()

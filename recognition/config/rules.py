@@ -13,6 +13,7 @@ from recognition.data.label_noise import parse_noise
 from recognition.errors import InputError
 from recognition.head.losses import LOSSES
 from recognition.head.margins import MARGIN_GRADIENTS
+from recognition.training.parts import parse_lr_factors
 
 if TYPE_CHECKING:
     from recognition.config import TrainConfig
@@ -122,7 +123,8 @@ def broken_rules(cfg: TrainConfig, defaults: Mapping[str, Any]) -> Iterator[tupl
         yield "loss", f"loss={cfg.loss!r} is spelled loss=combined {COMBINED[cfg.loss]}"
     for key, choices in CHOICES.items():
         yield from _unknown_choice(key, getattr(cfg, key), choices)
-    for key, check in (("network", require_known), ("label_noise", parse_noise)):
+    checks = {"network": require_known, "label_noise": parse_noise, "lr_factors": parse_lr_factors}
+    for key, check in checks.items():
         try:
             if getattr(cfg, key) is not None:
                 check(getattr(cfg, key))
@@ -170,6 +172,10 @@ def _contradictions(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
         )
     if cfg.dali_aug and not cfg.dali:
         yield "dali_aug", "dali_aug=True augments inside DALI, but dali=False; set dali=True or dali_aug=False"
+    if cfg.class_map is not None and cfg.init is None:
+        yield "class_map", "class_map says which centres of init to keep, but init is not set; set init=RUN"
+    if cfg.thaw_epoch is not None and not cfg.freeze:
+        yield "thaw_epoch", f"thaw_epoch={cfg.thaw_epoch:g}, but nothing is frozen; name parts in freeze"
     if cfg.rec == "synthetic" and cfg.num_classes is None:
         yield (
             "num_classes",

@@ -40,7 +40,7 @@ def gather_batch(x_BD: torch.Tensor, norm_B: torch.Tensor, labels_B: torch.Tenso
     x_BD = torch.where(is_finite_B[:, None], x_BD, 0)
     norm_B = torch.where(is_finite_B, norm_B, torch.nan)
     columns = torch.cat([x_BD, norm_B[:, None], labels_B[:, None].view(x_BD.dtype)], dim=1)
-    gathered = all_gather(columns, runtime)
+    gathered = all_gather(columns, runtime, what="embeddings and labels")
     size = x_BD.shape[1]
     norm_G = gathered[:, size]
     # A copy of its own: a view of other bits must start at a multiple of their size.
@@ -54,7 +54,8 @@ def exchange_sums(sums_GQ: torch.Tensor, numerator_GD: torch.Tensor, targets: Ta
     dtype, size = numerator_GD.dtype, numerator_GD.shape[1]
     numbers = [targets.by_norm_G, targets.value_G, targets.cos_G]
     columns = [numerator_GD, targets.slope_G[:, None] * targets.unit_GD, *(n[:, None] for n in numbers), sums_GQ]
-    mine = reduce_scatter_sum(torch.cat([column.to(dtype) for column in columns], dim=1), runtime)
+    columns = torch.cat([column.to(dtype) for column in columns], dim=1)
+    mine = reduce_scatter_sum(columns, runtime, what="softmax sums")
     numerator_BD, direction_BD, numbers_BX = mine.tensor_split((size, 2 * size), dim=1)
-    all_GX = all_gather(numbers_BX, runtime)
+    all_GX = all_gather(numbers_BX, runtime, what="softmax sums")
     return Shares(numerator_BD, direction_BD, numbers_BX[:, 0], all_GX[:, 3:], all_GX[:, 1], all_GX[:, 2])

@@ -82,7 +82,7 @@ def restore_shard(centers: Centers, shards: Sequence[StoredShard]) -> None:
                 centers.clock_K[here] = shard.rows(CLOCK, *there).to(centers.home)
 
 
-class StoredCentres:
+class CentersOnDisk:
     """Centres of a stored run by class, brought up to date, for a run that starts from them.
 
     `seed` is the stored run's: centres that it never touched are drawn again from it.
@@ -97,9 +97,9 @@ class StoredCentres:
         self._steps.restore(shards[0].facts.steps, maps)
         self._owes = maps is not None
 
-    def rows(self, classes: np.ndarray) -> Tensor:
+    def centers_of(self, classes_N: np.ndarray) -> Tensor:
         """Centres float32 (N, c, D) of the int64 classes (N,), in any order."""
-        classes = torch.from_numpy(np.asarray(classes, np.int64))
+        classes = torch.from_numpy(np.asarray(classes_N, np.int64))
         centers_NcD = torch.empty(len(classes), self.subcenters, self.embedding_size)
         for shard in self._shards:
             for start in range(0, shard.facts.num_local, _BLOCK_CLASSES):

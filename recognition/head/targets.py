@@ -50,7 +50,7 @@ def find_targets(
     cos_G = (x_GD * unit_GD).sum(1)
     known_G = cos_G.clone()
     if objective.target_first:
-        known_G = all_reduce_sum(known_G, runtime)
+        known_G = all_reduce_sum(known_G, runtime, what="target cosines")
     objective.observe(norm_G, known_G if objective.target_first else None)
     with torch.enable_grad():
         leaves = known_G.requires_grad_(), norm_G.to(x_GD.dtype, copy=True).requires_grad_()

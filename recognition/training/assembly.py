@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,15 +14,20 @@ from recognition.data.dali import DaliLoader
 from recognition.data.label_noise import NoisySource, parse_noise
 from recognition.data.loader import Loader
 from recognition.data.sources import Source, open_source
+from recognition.environment import launched
 from recognition.export import require_exportable
 from recognition.head import PartialFC
 from recognition.head.losses import build_objective
 from recognition.log import LOG, end_log, start_log
+from recognition.provenance import add_provenance
 from recognition.runtime import Runtime
+from recognition.training.freezing import Freezing, thaw_step
 from recognition.training.metrics import import_wandb
 from recognition.training.optimizer import build_row_optimizer
+from recognition.training.restarts import require_progress
 from recognition.training.resume import Plan
 from recognition.training.run_directory import Opened, prepare_run_directory
+from recognition.training.starting import start_from
 from recognition.training.step import TrainStep
 
 
@@ -38,8 +44,13 @@ def open_training_set(cfg: TrainConfig) -> tuple[Source, TrainConfig, list[str]]
     return source, dataclasses.replace(cfg, num_classes=source.num_classes, num_image=len(source)), remarks
 
 
-def build_step(cfg: TrainConfig, runtime: Runtime) -> TrainStep:
-    """Backbone and head, equal for any number of ranks at the same seed, with their optimizer."""
+def build_step(
+    cfg: TrainConfig, runtime: Runtime, *, first_step: int = 0, remarks: list[str] | None = None
+) -> TrainStep:
+    """Backbone and head, equal for any number of ranks at the same seed, with their optimizer.
+
+    A run that begins at step 0 starts from the model that `init` names, if any, and adds a remark on it.
+    """
     torch.manual_seed(cfg.seed)
     backbone = build_backbone(
         cfg.network,
@@ -62,7 +73,14 @@ def build_step(cfg: TrainConfig, runtime: Runtime) -> TrainStep:
         mode=cfg.head_mode,
         operands=cfg.head_operands,
     )
-    take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime)
+    if first_step == 0:
+        start_from(cfg, backbone, head, runtime, [].append if remarks is None else remarks.append)
+    until = thaw_step(
+        cfg.thaw_epoch, num_samples=cfg.num_image, global_batch=cfg.batch_size * runtime.world * cfg.gradient_acc
+    )
+    freezing = Freezing(backbone, cfg.freeze, until=until)
+    freezing.advance(first_step)
+    take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime, freezing=freezing)
     torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not
     return take_step
 
@@ -83,8 +101,13 @@ def open_loader(source: Source, cfg: TrainConfig, runtime: Runtime, plan: Plan) 
     )
 
 
-def begin_run(cfg: TrainConfig, runtime: Runtime, remarks: list[str], opened: Opened, plan: Plan) -> Path:
-    """Create the run directory, or go on in it, with its log on the main rank; every rank gets the path."""
+def begin_run(
+    cfg: TrainConfig, runtime: Runtime, remarks: list[str], opened: Opened, plan: Plan, facts: dict[str, Any]
+) -> Path:
+    """Create the run directory, or go on in it, with its log on the main rank; every rank gets the path.
+
+    GivingUp when restarts do not bring the run any further.
+    """
     if cfg.using_wandb:
         import_wandb()
     if runtime.is_main:
@@ -106,7 +129,11 @@ def begin_run(cfg: TrainConfig, runtime: Runtime, remarks: list[str], opened: Op
             plan.samples_a_step,
             cfg.output_dir,
         )
-    runtime.barrier()
+        add_provenance(cfg.output_dir, facts)
+    runtime.wait_for_all("the start of the run")
+    newest = None if opened.checkpoint is None else opened.checkpoint.step
+    limit = cfg.restart_limit
+    require_progress(cfg.output_dir, newest, restarts=launched().restarts, limit=limit, runtime=runtime)
     return cfg.output_dir
 
 

@@ -59,8 +59,8 @@ def averaged_statistics(model: nn.Module, runtime: Runtime) -> Iterator[None]:
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if runtime.world > 1 else []
     own = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
     for norm in norms:
-        norm.running_mean.copy_(all_reduce_mean(norm.running_mean, runtime))
-        norm.running_var.copy_(all_reduce_mean(norm.running_var, runtime))
+        norm.running_mean.copy_(all_reduce_mean(norm.running_mean, runtime, what="BatchNorm statistics"))
+        norm.running_var.copy_(all_reduce_mean(norm.running_var, runtime, what="BatchNorm statistics"))
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from recognition.config import TrainConfig
 from recognition.data.loader import Batch, try_first
 from recognition.errors import Stopped
 from recognition.log import end_log
+from recognition.provenance import provenance
 from recognition.runtime import Runtime
 from recognition.training.assembly import begin_run, build_step, leave_finished, open_loader, open_training_set
 from recognition.training.evaluation import Evaluation, averaged_statistics, open_targets
@@ -23,7 +24,7 @@ from recognition.training.resume import Plan, plan_steps
 from recognition.training.run_directory import open_run, status_of
 from recognition.training.saving import Saving
 from recognition.training.schedule import learning_rate
-from recognition.training.state import restore
+from recognition.training.state import Progressed, restore
 from recognition.training.vote import NOTHING
 
 
@@ -34,25 +35,26 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     checkpoint, when a signal asked any rank to stop.
     """
     source, cfg, remarks = open_training_set(cfg)
-    opened = open_run(cfg, runtime)
-    plan = plan_steps(cfg, runtime.world, opened.progressed)
+    facts = provenance(cfg, source, runtime)
+    opened = open_run(cfg, runtime, facts)
+    plan, was = plan_steps(cfg, runtime.world, opened.progressed), opened.progressed
     if opened.was_finished and plan.first == plan.last:
         return leave_finished(cfg, runtime)
     targets = open_targets(cfg, runtime)
-    take_step = build_step(cfg, runtime)
+    take_step = build_step(cfg, runtime, first_step=plan.first, remarks=remarks)
     loader = open_loader(source, cfg, runtime, plan)
     try_first(source, cfg.image_size)
     if opened.checkpoint is not None:
         restore(take_step, opened.checkpoint)
-    run_dir = begin_run(cfg, runtime, remarks, opened, plan)
+    run_dir = begin_run(cfg, runtime, remarks, opened, plan, facts)
     with (
         status_of(run_dir, runtime, first=plan.first, last=plan.last),
-        MetricsWriter(run_dir if runtime.is_main else None, cfg, first_step=plan.first) as metrics,
-        Saving(run_dir, take_step, cfg=cfg, runtime=runtime) as saving,
+        MetricsWriter(run_dir if runtime.is_main else None, cfg, plan=plan) as metrics,
+        Saving(run_dir, take_step, cfg=cfg, runtime=runtime, facts=facts) as saving,
         StopRequest() as stop,
     ):
-        evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics, best=opened.progressed.best)
-        progress = Progress(cfg, runtime, metrics, num_samples=len(source), plan=plan)
+        evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics, best=was.best)
+        progress = Progress(cfg, runtime, metrics, num_samples=len(source), plan=plan, losses=was.losses)
         scores = {}
         for step, batches in enumerate(grouped(loader, cfg.gradient_acc), plan.first):
             lr = learning_rate(
@@ -60,14 +62,18 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
             )
             output = take_step(batches, step=step, lr=lr, stop=stop.is_set, save=saving.is_late)
             agreed = take_step.agreed(step) if take_step.reads_at_once or progress.is_due(step) else NOTHING
-            progress.after_step(step, lr, output, batches, agreed)
+            progress.after_step(step, lr, output, batches, agreed, take_step.computing)
             done, is_best = step + 1, False
             if done % cfg.verbose == 0 or done == plan.last:
                 with averaged_statistics(take_step.model, runtime), progress.paused():
                     scores, is_best = evaluate(take_step.model, done)
                     if runtime.is_main:
                         keep_models(run_dir, take_step.model, cfg, done, scores, is_best=is_best)
-            saving.after_step(plan.progressed(done, evaluate.best), agreed, is_best=is_best, is_last=done == plan.last)
+                    runtime.wait_for_all("the stored model")
+            now = Progressed(
+                was.step + done - plan.first, plan.samples_after(done), evaluate.best, tuple(progress.spikes.losses)
+            )
+            saving.after_step(now, agreed, is_best=is_best, is_last=done == plan.last)
             if agreed.stop and done < plan.last:
                 stop_here(runtime, stop, saving, done, plan)
         progress.close()

@@ -13,22 +13,24 @@ from recognition.atomic import write_text
 from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
 from recognition.strict_json import finite
+from recognition.training.resume import Plan
 
 
 class MetricsWriter:
     """Writes rows of metrics for the main rank; a writer without a folder (the other ranks) writes nothing."""
 
-    def __init__(self, run_dir: Path | None, cfg: TrainConfig, *, first_step: int = 0) -> None:
+    def __init__(self, run_dir: Path | None, cfg: TrainConfig, *, plan: Plan) -> None:
+        self.plan = plan
         self.rows = self.tensorboard = self.wandb = None
         if run_dir is None:
             return
-        forget_rows_after(run_dir, first_step)
+        forget_rows_after(run_dir, plan.samples)
         self.rows = open(run_dir / "metrics.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115
         if cfg.using_tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             # What a run that was killed had shown of steps to come is shown once more.
-            self.tensorboard = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first_step + 1)
+            self.tensorboard = SummaryWriter(str(run_dir / "tensorboard"), purge_step=plan.first + 1)
         if cfg.using_wandb:
             self.wandb = start_wandb(run_dir, cfg)
 
@@ -37,7 +39,8 @@ class MetricsWriter:
         if self.rows is None:
             return
         clean = finite(values)
-        self.rows.write(json.dumps({"kind": kind, "step": step, **clean}) + "\n")
+        row = {"kind": kind, "step": step, "samples": self.plan.samples_after(step), **clean}
+        self.rows.write(json.dumps(row) + "\n")
         prefix = f"{kind}/{clean['target']}" if "target" in clean else kind
         numbers = {f"{prefix}/{key}": value for key, value in clean.items() if isinstance(value, (int, float))}
         if self.tensorboard is not None:
@@ -86,20 +89,20 @@ def start_wandb(run_dir: Path, cfg: TrainConfig) -> Any:
     )
 
 
-def forget_rows_after(run_dir: Path, step: int) -> None:
-    """Take rows of later steps out of metrics.jsonl: a run that goes on at `step` will write them again."""
+def forget_rows_after(run_dir: Path, samples: int) -> None:
+    """Take later rows out of metrics.jsonl: a run that goes on after so many samples will write them again."""
     path = run_dir / "metrics.jsonl"
     if not path.is_file():
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if _step_of(line) <= step]
+    kept = [line for line in lines if _samples_of(line) <= samples]
     if kept != lines:
         write_text(path, "".join(kept))
 
 
-def _step_of(line: str) -> float:
+def _samples_of(line: str) -> float:
     try:
-        return json.loads(line)["step"]
+        return json.loads(line)["samples"]
     except (ValueError, KeyError, TypeError):
         return math.inf  # the process died in the middle of the line
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from tqdm import tqdm
 
@@ -17,7 +18,10 @@ from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.training.metrics import MetricsWriter
 from recognition.training.resume import Plan
+from recognition.training.spikes import SpikeLog, stream_ids
 from recognition.training.step import StepOutput
+from recognition.training.stopwatch import Stopwatch
+from recognition.training.stragglers import Spread, StragglerReport
 from recognition.training.vote import Agreed
 
 
@@ -50,10 +54,20 @@ class Progress:
     """The bar on a terminal and, every `frequent` steps, one row of metrics; reads the device only then."""
 
     def __init__(
-        self, cfg: TrainConfig, runtime: Runtime, metrics: MetricsWriter, *, num_samples: int, plan: Plan
+        self,
+        cfg: TrainConfig,
+        runtime: Runtime,
+        metrics: MetricsWriter,
+        *,
+        num_samples: int,
+        plan: Plan,
+        losses: Iterable[float] = (),
     ) -> None:
         self.cfg, self.metrics, self.num_samples, self.plan = cfg, metrics, num_samples, plan
-        self.world, self.is_main = runtime.world, runtime.is_main
+        self.runtime, self.is_main = runtime, runtime.is_main
+        # Elsewhere reading a loss waits for the device.
+        self.reads_at_once = runtime.device.type == "cpu"
+        self.spikes, self.stragglers = SpikeLog(cfg.spike_factor, losses=losses), StragglerReport()
         self.throughput = Throughput()
         hidden = not (runtime.is_main and sys.stderr.isatty())
         self.bar = tqdm(total=plan.last, initial=plan.first, unit="step", disable=hidden, dynamic_ncols=True)
@@ -65,24 +79,48 @@ class Progress:
         """
         return (step + 1) % self.cfg.frequent == 0 or step + 1 in (1, self.plan.last)
 
-    def after_step(self, step: int, lr: float, output: StepOutput, batches: list[Batch], agreed: Agreed) -> None:
-        """Count the step; log it when its number is a multiple of `frequent`, and the first and last always."""
-        images = sum(len(batch.labels_B) for batch in batches) * self.world
-        self.throughput.add(images, sum(batch.wait_s for batch in batches))
+    def after_step(
+        self, step: int, lr: float, output: StepOutput, batches: list[Batch], agreed: Agreed, computing: Stopwatch
+    ) -> None:
+        """Count the step, look at its loss where that is free, and log it where it is due; collective where it is."""
+        done, wait_s = step + 1, sum(batch.wait_s for batch in batches)
+        self.throughput.add(self.plan.samples_a_step, wait_s)
         self.bar.update()
-        done = step + 1
-        if not self.is_main or not self.is_due(step):
+        is_due = self.is_due(step)
+        if self.reads_at_once or is_due:
+            self._note_loss(step, output.loss.item(), agreed)
+        self.stragglers.note(wait_s, computing.read_s() if self.reads_at_once or is_due else 0.0)
+        if is_due:
+            spread = self.stragglers.read(self.runtime) if self.runtime.world > 1 else None
+            if self.is_main:
+                self._log(done, lr, output, spread)
+        self.runtime.at("loading data", done)
+
+    def _note_loss(self, step: int, loss: float, agreed: Agreed) -> None:
+        first = self.plan.samples_after(step)
+        ids = partial(stream_ids, first, self.plan.samples_a_step, num_samples=self.num_samples, seed=self.cfg.seed)
+        spike = self.spikes.note(step + 1, loss, ids)
+        if not self.is_main:
             return
+        if agreed.is_skipped:
+            self.metrics.write("skipped", step + 1, loss=loss)
+            LOG.warning("step %d was not finite on some rank: it changed nothing, on any rank", step + 1)
+        if spike is not None:
+            self.metrics.write("spike", spike.step, **spike.row)
+            LOG.warning("%s", spike)
+
+    def _log(self, done: int, lr: float, output: StepOutput, spread: Spread | None) -> None:
         speed = self.throughput.read()
-        eta_s = (self.plan.last - done) * images / speed["images_per_s"]
+        eta_s = (self.plan.last - done) * self.plan.samples_a_step / speed["images_per_s"]
         row = {
-            "epoch": self.plan.progressed(step, None).samples // self.num_samples,
+            "epoch": self.plan.samples_after(done - 1) // self.num_samples,
             "loss": output.loss.item(),
             "lr": lr,
             **speed,
             "grad_norm": output.grad_norm.item(),
             "target_cos": output.target_cos.item(),
             "eta_s": eta_s,
+            **({} if spread is None else spread.row),
         }
         self.metrics.write("train", done, **row)
         self.bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
@@ -91,6 +129,8 @@ class Progress:
             *(done, self.plan.last, row["epoch"], row["loss"], lr, row["target_cos"], gradient_text(row["grad_norm"])),
             *(row["images_per_s"], 100 * row["data_wait"], duration(eta_s)),
         )
+        for line in () if spread is None else spread.lines:
+            LOG.warning("%s", line)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -9,20 +9,14 @@ from typing import Any
 
 from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
+from recognition.provenance import NOT_HASHED
 from recognition.training.schedule import step_counts
 from recognition.training.state import Progressed
 
-# What may change from one start of a run to the next: where and how fast it runs, what it shows and keeps. Batch size
-# and accumulation may, too: their product with the ranks is the global batch, and a note says if that changed.
-_FREE = """
-    rec dali num_workers prefetch_batches data_timeout_s gradient_checkpointing centers head_mode
-    batch_size gradient_acc max_steps compile device threads collective_timeout_s
-    resume checkpoint_steps checkpoint_minutes checkpoint_keep checkpoint_keep_every checkpoint_keep_best
-    checkpoint_error restart_limit requeue max_bad_steps spike_factor agreement_steps init class_map
-    val_targets val_dir val_batch_size verbose frequent output using_tensorboard export_onnx save_all_states notes
-    using_wandb wandb_key wandb_entity wandb_project suffix_run_name wandb_log_all save_artifacts wandb_resume tiny
-"""
-FREE = frozenset(_FREE.split())
+# What may change from one start of a run to the next, besides where and how fast it runs, what it shows and keeps.
+# Batch size and accumulation: with the ranks they make the global batch, and a note says if that changed.
+FREE = NOT_HASHED | {"batch_size", "gradient_acc", "max_steps", "compile", "gradient_checkpointing"}
+FREE |= {"centers", "head_mode", "init", "class_map", "val_targets", "tiny"}
 
 
 @dataclass(frozen=True)
@@ -36,9 +30,9 @@ class Plan:
     samples: int
     samples_a_step: int
 
-    def progressed(self, done: int, best: float | None) -> Progressed:
-        """How far the run is after `done` steps of the schedule."""
-        return Progressed(done, self.samples + (done - self.first) * self.samples_a_step, best)
+    def samples_after(self, done: int) -> int:
+        """Samples of the stream seen after `done` steps of the schedule."""
+        return self.samples + (done - self.first) * self.samples_a_step
 
 
 def contradictions(stored: Mapping[str, Any], cfg: TrainConfig) -> list[str]:

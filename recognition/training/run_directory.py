@@ -14,15 +14,16 @@ from typing import Any
 
 from recognition.atomic import write_text
 from recognition.checkpoint.folder import listed
+from recognition.checkpoint.layout import FOLDER, STATE
 from recognition.checkpoint.opening import Checkpoint, newest_checkpoint
 from recognition.collectives import gather_text
 from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError, Stopped
 from recognition.runtime import Runtime
 from recognition.training.resume import contradictions
-from recognition.training.state import DOCUMENT, Progressed, progressed_of
+from recognition.training.state import Progressed, progressed_of
 
-CHECKPOINTS, STATUS = "checkpoints", "status.json"
+STATUS = "status.json"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Opened:
     @property
     def document(self) -> Mapping[str, Any]:
         """The state document of the checkpoint."""
-        return self.checkpoint.document(DOCUMENT)
+        return self.checkpoint.document(STATE)
 
     @property
     def progressed(self) -> Progressed:
@@ -44,13 +45,13 @@ class Opened:
         return progressed_of(self.document) if self.checkpoint is not None else Progressed()
 
 
-def open_run(cfg: TrainConfig, runtime: Runtime) -> Opened:
+def open_run(cfg: TrainConfig, runtime: Runtime, facts: Mapping[str, Any]) -> Opened:
     """Look whether there is something to go on from, as `resume` says; changes nothing, collective.
 
-    InputError when `resume=True` finds no checkpoint, or when the config contradicts the one that an unfinished run in
-    the folder has been following.
+    `facts` are the provenance of this start. InputError when `resume=True` finds no checkpoint, or when config or data
+    are not those that an unfinished run in the folder has been following.
     """
-    folder = cfg.output_dir / CHECKPOINTS
+    folder = cfg.output_dir / FOLDER
     # The main rank's view counts: a shared file system may show the others something older.
     seen = json.loads(gather_text(json.dumps([bool(listed(folder)), read_status(cfg.output_dir)]), runtime)[0])
     has_checkpoints, status = seen
@@ -61,7 +62,10 @@ def open_run(cfg: TrainConfig, runtime: Runtime) -> Opened:
     remarks: list[str] = []
     checkpoint = newest_checkpoint(folder, runtime, remarks.append)
     was_finished = status.get("state") == "finished"
-    if problems := contradictions(checkpoint.document(DOCUMENT)["config"], cfg):
+    problems = contradictions(checkpoint.document(STATE)["config"], cfg)
+    if checkpoint.facts.get("data_sha256") != facts["data_sha256"]:
+        problems.append(f"rec={cfg.rec} (the checkpoint has seen other data)")
+    if problems:
         if was_finished and cfg.resume != True:  # noqa: E712 ("auto" is true as well)
             return Opened()
         raise InputError(

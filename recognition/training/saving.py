@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from recognition.checkpoint.layout import FOLDER, REPLICATED, STATE, rank_file
 from recognition.checkpoint.store import CheckpointStore
 from recognition.checkpoint.writing import CheckpointNotWritten
 from recognition.collectives import gather_text
@@ -16,16 +18,7 @@ from recognition.config import TrainConfig
 from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.training.agreement import require_agreement
-from recognition.training.run_directory import CHECKPOINTS
-from recognition.training.state import (
-    DOCUMENT,
-    REPLICATED,
-    Progressed,
-    rank_file,
-    rank_tensors,
-    replicated_tensors,
-    state_document,
-)
+from recognition.training.state import Progressed, rank_tensors, replicated_tensors, state_document
 from recognition.training.step import TrainStep
 from recognition.training.vote import Agreed
 
@@ -35,10 +28,12 @@ _BLOCK_ELEMENTS = 1 << 24
 class Saving:
     """Writes checkpoints of a run when they are due; the run's folder belongs to this process while it is open."""
 
-    def __init__(self, run_dir: Path, take_step: TrainStep, *, cfg: TrainConfig, runtime: Runtime) -> None:
-        self.take_step, self.cfg, self.runtime = take_step, cfg, runtime
+    def __init__(
+        self, run_dir: Path, take_step: TrainStep, *, cfg: TrainConfig, runtime: Runtime, facts: dict[str, Any]
+    ) -> None:
+        self.take_step, self.cfg, self.runtime, self.facts = take_step, cfg, runtime, facts
         self.store = CheckpointStore(
-            run_dir / CHECKPOINTS,
+            run_dir / FOLDER,
             runtime,
             keep_last=cfg.checkpoint_keep,
             keep_every_steps=cfg.checkpoint_keep_every,
@@ -79,10 +74,9 @@ class Saving:
             files = {rank_file(self.runtime.rank, self.runtime.world): own}
             if self.runtime.is_main:
                 files[REPLICATED] = replicated
-            facts = {"torch": torch.__version__, "samples": progressed.samples}
             document = state_document(self.take_step, progressed, self.cfg)
             path = self.store.save(
-                progressed.step, tensors=files, documents={DOCUMENT: document}, facts=facts, is_best=is_best
+                progressed.step, tensors=files, documents={STATE: document}, facts=self.facts, is_best=is_best
             )
         except CheckpointNotWritten as error:
             if self.cfg.checkpoint_error == "stop":

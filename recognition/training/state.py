@@ -1,10 +1,7 @@
-"""All that a run must find again to go on as if nothing had been, and in which file of a checkpoint it lies.
+"""All that a run must find again to go on as if nothing had been; checkpoint/layout.py says where it lies.
 
-    replicated.safetensors            backbone, optimizer, objective, moving average, loss scale, the vote's counters
-    rank-00000-of-00008.safetensors   this rank's class centres, BatchNorm statistics and random state
-    state.json                        step, position in the stream of samples, best result, shards, config
-
-What is the same on all ranks is stored once, by the main rank, after all have shown that it is the same.
+What is the same on all ranks is stored once, by the main rank, after all have shown that it is the same. A restore
+writes into the live tensors that a save reads: there is one list of them.
 """
 
 from __future__ import annotations
@@ -12,12 +9,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recognition.checkpoint.layout import AVERAGE, BACKBONE, REPLICATED, STATE, mean_over_ranks, rank_files
 from recognition.checkpoint.opening import Checkpoint
 from recognition.checkpoint.tensors import TensorFile
 from recognition.collectives import gather_text
@@ -27,18 +25,21 @@ from recognition.head.stored import ShardFacts, StoredShard, restore_shard, shar
 from recognition.permutation import permutation_keys
 from recognition.training.step import TrainStep
 
-REPLICATED, DOCUMENT = "replicated.safetensors", "state.json"
 RNG_CPU, RNG_CUDA = "random.cpu", "random.cuda"
 _RESEED = int.from_bytes(b"reseed", "big")
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """How far a run has come: optimizer steps taken, samples of the stream seen, best mean accuracy so far."""
+    """How far a run has come: steps taken, samples of the stream seen, best mean accuracy so far, latest losses.
+
+    `step` counts every step of the run and only grows; the step of the schedule follows from `samples`.
+    """
 
     step: int = 0
     samples: int = 0
     best: float | None = None
+    losses: tuple[float, ...] = ()
 
 
 def replicated_tensors(take_step: TrainStep) -> dict[str, Tensor]:
@@ -53,16 +54,16 @@ def replicated_tensors(take_step: TrainStep) -> dict[str, Tensor]:
     tensors |= {f"vote.{name}": tensor for name, tensor in take_step.vote.tensors().items()}
     if take_step.average is not None:
         parameters = take_step.average.module.named_parameters()
-        tensors |= {f"average.{name}": parameter for name, parameter in parameters}
+        tensors |= {AVERAGE + name: parameter for name, parameter in parameters}
         tensors["average_updates"] = take_step.average.updates
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
 def own_tensors(take_step: TrainStep) -> dict[str, Tensor]:
     """The live tensors of this rank alone, centres left out: running statistics of backbone and moving average."""
-    tensors = {f"backbone.{name}": buffer for name, buffer in take_step.backbone.named_buffers()}
+    tensors = {BACKBONE + name: buffer for name, buffer in take_step.backbone.named_buffers()}
     if take_step.average is not None:
-        tensors |= {f"average.{name}": buffer for name, buffer in take_step.average.module.named_buffers()}
+        tensors |= {AVERAGE + name: buffer for name, buffer in take_step.average.module.named_buffers()}
     return tensors
 
 
@@ -80,9 +81,7 @@ def state_document(take_step: TrainStep, progressed: Progressed, cfg: TrainConfi
     runtime, head = take_step.runtime, take_step.head
     shards = gather_text(json.dumps(shard_facts(head.centers)), runtime)
     return {
-        "step": progressed.step,
-        "samples": progressed.samples,
-        "best": progressed.best,
+        **asdict(progressed),
         "world": runtime.world,
         "num_classes": head.num_classes,
         "shards": [dict(zip(ShardFacts._fields, json.loads(text))) for text in shards],
@@ -92,12 +91,7 @@ def state_document(take_step: TrainStep, progressed: Progressed, cfg: TrainConfi
 
 def progressed_of(document: Mapping[str, Any]) -> Progressed:
     """How far the run had come that wrote `document`."""
-    return Progressed(document["step"], document["samples"], document["best"])
-
-
-def rank_file(rank: int, world: int) -> str:
-    """Name of a rank's file in a checkpoint."""
-    return f"rank-{rank:05d}-of-{world:05d}.safetensors"
+    return Progressed(document["step"], document["samples"], document["best"], tuple(document["losses"]))
 
 
 def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:
@@ -105,7 +99,7 @@ def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:
 
     InputError when it does not hold what this run needs.
     """
-    runtime, document = take_step.runtime, checkpoint.document(DOCUMENT)
+    runtime, document = take_step.runtime, checkpoint.document(STATE)
     if document["num_classes"] != take_step.head.num_classes:
         raise InputError(
             f"{checkpoint.path} has {document['num_classes']} class centres, the run {take_step.head.num_classes}"
@@ -113,7 +107,7 @@ def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:
     prepare_optimizer_state(take_step.optimizer)
     _fill(replicated_tensors(take_step), checkpoint.tensor_file(REPLICATED))
     files = rank_files(checkpoint)
-    restore_shard(take_step.head.centers, stored_shards(checkpoint, files))
+    restore_shard(take_step.head.centers, stored_shards(checkpoint))
     if len(files) == runtime.world:
         own = files[runtime.rank]
         _fill(own_tensors(take_step), own)
@@ -122,8 +116,7 @@ def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:
             torch.cuda.set_rng_state(own.get(RNG_CUDA), runtime.device)
         return
     for name, tensor in own_tensors(take_step).items():
-        values = [file.get(name) for file in files]
-        tensor.copy_(torch.stack(values).mean(0) if tensor.is_floating_point() else values[0])
+        tensor.copy_(mean_over_ranks([file.get(name) for file in files]))
     key = permutation_keys(_RESEED, take_step.cfg.seed, document["step"], runtime.rank)[0]
     torch.manual_seed(int(key >> 1))
 
@@ -138,21 +131,15 @@ def prepare_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
 
 
-def rank_files(checkpoint: Checkpoint) -> list[TensorFile]:
-    """The files of the ranks that wrote the checkpoint, in rank order."""
-    world = checkpoint.document(DOCUMENT)["world"]
-    return [checkpoint.tensor_file(rank_file(rank, world)) for rank in range(world)]
-
-
-def stored_shards(checkpoint: Checkpoint, files: list[TensorFile]) -> list[StoredShard]:
+def stored_shards(checkpoint: Checkpoint) -> list[StoredShard]:
     """The class centres in a checkpoint."""
-    facts = checkpoint.document(DOCUMENT)["shards"]
+    facts, files = checkpoint.document(STATE)["shards"], rank_files(checkpoint)
     return [StoredShard(ShardFacts(**fact), file.keys(), file.rows, file.get) for fact, file in zip(facts, files)]
 
 
 def named_parameters(take_step: TrainStep) -> itertools.chain[tuple[str, nn.Parameter]]:
     """Parameters of the backbone and of the objective, by name."""
-    backbone = ((f"backbone.{name}", parameter) for name, parameter in take_step.backbone.named_parameters())
+    backbone = ((BACKBONE + name, parameter) for name, parameter in take_step.backbone.named_parameters())
     objective = ((f"head.objective.{name}", p) for name, p in take_step.head.objective.named_parameters())
     return itertools.chain(backbone, objective)
 

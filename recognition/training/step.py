@@ -18,8 +18,11 @@ from recognition.errors import InputError
 from recognition.head import PartialFC
 from recognition.runtime import Runtime
 from recognition.training.average import MovingAverage
+from recognition.training.freezing import Freezing
 from recognition.training.loss_scale import LossScale
-from recognition.training.optimizer import build_optimizer
+from recognition.training.optimizer import build_optimizer, rebuilt_optimizer, set_learning_rate
+from recognition.training.parts import head_lr_factor, parse_lr_factors
+from recognition.training.stopwatch import Stopwatch
 from recognition.training.vote import Agreed, Ballot, Vote
 
 # torch 2.13 renamed the switch and warns at the old name.
@@ -40,7 +43,8 @@ def parallel(backbone: nn.Module, cfg: TrainConfig, runtime: Runtime) -> nn.Modu
     """The backbone as the step runs it: channels_last, data parallel when there are ranks, compiled when asked."""
     backbone.to(runtime.device, memory_format=torch.channels_last)
     module: nn.Module = backbone
-    if runtime.world > 1:
+    # DDP wants something to do.
+    if runtime.world > 1 and any(parameter.requires_grad for parameter in backbone.parameters()):
         # BatchNorm statistics stay local while training and are averaged when a model is evaluated or saved.
         module = DistributedDataParallel(
             backbone,
@@ -58,9 +62,18 @@ class TrainStep:
     state, no running statistic. A CPU decides by a branch, a GPU, for which the host must not wait, by a flag on it.
     """
 
-    def __init__(self, backbone: nn.Module, head: PartialFC, *, cfg: TrainConfig, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: PartialFC,
+        *,
+        cfg: TrainConfig,
+        runtime: Runtime,
+        freezing: Freezing | None = None,
+    ) -> None:
         self.cfg, self.runtime = cfg, runtime
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.freezing = backbone, head, freezing
+        self.head_lr_factor = head_lr_factor(parse_lr_factors(cfg.lr_factors))
         self.replica = parallel(backbone, cfg, runtime)
         self.optimizer = build_optimizer(backbone, head, cfg)
         self.loss_scale = LossScale(cfg.precision_used == "fp16", runtime.device)
@@ -69,6 +82,7 @@ class TrainStep:
         self.statistics_before = [buffer.clone() for buffer in self.statistics]
         # With three ranks or more, rounding depends on where in a bucket of DDP's a gradient lies.
         self.is_settled = runtime.world <= 2
+        self.computing = Stopwatch(runtime.device)
         self.reads_at_once = runtime.device.type == "cpu"
         self.average = None
         if cfg.ema_decay > 0:
@@ -94,6 +108,8 @@ class TrainStep:
 
         `stop` and `save` are this rank's wishes, which travel with the vote; `agreed` reads what came of it.
         """
+        if self.freezing is not None and self.freezing.advance(step):
+            self._rebuild()
         self._copy_statistics(self.statistics, self.statistics_before)
         if not self.is_settled:
             self._settle(batches[0])
@@ -101,14 +117,16 @@ class TrainStep:
         losses, cosines = [], []
         for part, batch in enumerate(batches):
             last = part == len(batches) - 1
-            with nullcontext() if last or self.runtime.world == 1 else self.replica.no_sync():
+            with nullcontext() if last or self.replica is self.backbone else self.replica.no_sync():
                 self.runtime.at("forward", step)
-                emb_BD = self.embed(batch)
+                with self.computing.running():
+                    emb_BD = self.embed(batch)
                 output = self.head(emb_BD, batch.labels_B.to(self.runtime.device, non_blocking=True), step)
                 if self.reads_at_once:
                     self.head.health.check_labels()
-                self.runtime.at("backward, with the sum of the backbone's gradients over the ranks", step)
-                self.loss_scale.scaled(output.loss / len(batches)).backward()
+                if output.loss.requires_grad:  # not where all of the backbone is frozen
+                    with self.runtime.collective("backward, with the all-reduce of the backbone's gradients"):
+                        self.loss_scale.scaled(output.loss / len(batches)).backward()
             losses.append(output.loss.detach())
             cosines.append(output.target_cos)
         loss, grad_norm = torch.stack(losses).mean(), self._clip()
@@ -143,6 +161,13 @@ class TrainStep:
         self._copy_statistics(self.statistics_before, self.statistics)
         self.is_settled = True
 
+    def _rebuild(self) -> None:
+        """What trains has changed: data parallelism and the optimizer begin anew, with what they remember."""
+        self.replica = None  # the old DDP must let go of the parameters first
+        self.replica = parallel(self.backbone, self.cfg, self.runtime)
+        self.optimizer = rebuilt_optimizer(self.optimizer, self.backbone, self.head, self.cfg)
+        self.is_settled = self.runtime.world <= 2
+
     def _clip(self) -> torch.Tensor:
         trainable = [p for p in self.backbone.parameters() if p.requires_grad]
         self.loss_scale.unscale_([*trainable, *self.head.parameters()])
@@ -155,7 +180,6 @@ class TrainStep:
             torch._foreach_copy_(target, source)
 
     def _cast(self, loss: torch.Tensor, grad_norm: torch.Tensor, stop: bool, save: bool) -> Ballot:
-        self.runtime.at("vote on the step")
         is_bad = self.head.is_bad | ~torch.isfinite(loss)
         overflow = ~torch.isfinite(grad_norm)
         # fp16 looks for its scale by overflowing; below 1 it is no longer the scale that is to blame.
@@ -163,17 +187,16 @@ class TrainStep:
         return self.vote.cast(is_bad=is_bad, overflow=overflow, stop=stop, save=save)
 
     def _update(self, lr: float, skip: torch.Tensor) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rate(self.optimizer, lr)
         if not self.reads_at_once:
-            self.head.update(lr, skip)
+            self.head.update(lr * self.head_lr_factor, skip)
             # The fused kernels read the verdict on the device.
             self.optimizer.grad_scale, self.optimizer.found_inf = None, skip
             self.optimizer.step()
             for buffer, before in zip(self.statistics, self.statistics_before):
                 buffer.copy_(torch.where(skip != 0, before, buffer))
         elif skip.item() == 0:
-            self.head.update(lr)
+            self.head.update(lr * self.head_lr_factor)
             self.optimizer.step()
         else:
             self.head.skip()

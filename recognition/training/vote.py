@@ -55,7 +55,7 @@ class Vote:
         device = self.runtime.device
         wishes = torch.tensor([stop, save], dtype=torch.float32).to(device, non_blocking=True)
         mine = torch.cat([torch.stack([is_bad, overflow]).float(), wishes])
-        ballot = Ballot(*all_reduce_max(mine, self.runtime).unbind())
+        ballot = Ballot(*all_reduce_max(mine, self.runtime, what="the vote on the step").unbind())
         # An overflow is no bad step, and no good one either.
         kept = torch.where(ballot.overflow != 0, self.in_a_row, 0)
         self.in_a_row = torch.where(ballot.is_bad != 0, self.in_a_row + 1, kept)

@@ -45,6 +45,7 @@ def embed_images(
     first = runtime.rank * per_rank
     starts = range(first, min(first + per_rank, len(images)), batch_size)
     rows = []  # (B, D + 1): the embeddings, and beside them the sum of the lengths over both views
+    runtime.at(f"embedding {title}")
     with evaluating(embed):
         bar = tqdm(
             starts, f"embedding {title}", delay=2, leave=False, disable=None if runtime.is_main else True, unit="batch"
@@ -52,6 +53,8 @@ def embed_images(
         for start in bar:
             images_BHWC = torch.from_numpy(images[start : start + batch_size]).to(runtime.device)
             rows.append(_both_views(embed, images_BHWC))
+    # Ranks may take longer over their shares than a collective waits.
+    runtime.wait_for_all(f"the embeddings of {title}")
     gathered_NE = _gather_rows(rows, per_rank, runtime)[: len(images)].cpu().numpy()
     return Embeddings(gathered_NE[:, :-1].copy(), float(gathered_NE[:, -1].mean(dtype=np.float64)) / 2)
 
@@ -66,12 +69,12 @@ def _both_views(embed: Callable[[Tensor], Tensor], images_BHWC: Tensor) -> Tenso
 
 def _gather_rows(rows: list[Tensor], per_rank: int, runtime: Runtime) -> Tensor:
     """All ranks' rows in rank order, each rank's share padded to `per_rank`; a rank without work only pads."""
-    width = all_reduce_max(torch.tensor(rows[0].shape[1] if rows else 0, device=runtime.device), runtime)
+    width = all_reduce_max(torch.tensor(rows[0].shape[1] if rows else 0, device=runtime.device), runtime, what="widths")
     padded_RE = torch.zeros(per_rank, int(width), device=runtime.device)
     if rows:
         own_RE = torch.cat(rows)
         padded_RE[: len(own_RE)] = own_RE
-    return all_gather(padded_RE, runtime)
+    return all_gather(padded_RE, runtime, what="embeddings")
 
 
 @contextmanager

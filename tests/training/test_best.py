@@ -101,7 +101,7 @@ def test_verification_happens_while_progress_is_paused(tmp_path, verified, monke
 
 def test_every_rank_takes_its_share_of_verification(tmp_path, verified):
     cfg, runtime = small(tmp_path), Runtime(1, 2)
-    evaluate = Evaluation(loop.open_targets(cfg, runtime), cfg=cfg, runtime=runtime, metrics=MetricsWriter(None, cfg))
+    evaluate = Evaluation(loop.open_targets(cfg, runtime), cfg=cfg, runtime=runtime, metrics=MetricsWriter(None, cfg, plan=PLAN))
     evaluate(nn.Identity(), 1)
     assert [options["runtime"] for _, _, options in verified[0]] == [runtime, runtime]
 

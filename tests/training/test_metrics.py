@@ -13,7 +13,7 @@ from tests.training.linear_backbone import config
 
 
 def test_non_finite_numbers_are_null(tmp_path):
-    with MetricsWriter(tmp_path, config(using_tensorboard=False)) as metrics:
+    with MetricsWriter(tmp_path, config(using_tensorboard=False), plan=PLAN) as metrics:
         metrics.write("train", 3, loss=math.inf, lr=0.1, nested={"0.1": math.nan})
     text = (tmp_path / "metrics.jsonl").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {
@@ -22,7 +22,7 @@ def test_non_finite_numbers_are_null(tmp_path):
 
 
 def test_the_other_ranks_write_nothing(tmp_path):
-    with MetricsWriter(None, config()) as metrics:
+    with MetricsWriter(None, config(), plan=PLAN) as metrics:
         metrics.write("train", 1, loss=1.0)
     assert list(tmp_path.iterdir()) == []
 
@@ -46,7 +46,7 @@ def test_wandb_gets_the_numbers_and_the_key_only_at_login(tmp_path, monkeypatch)
     wandb = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     cfg = config(using_wandb=True, wandb_key="secret-key", using_tensorboard=False, wandb_project="faces")
-    with MetricsWriter(tmp_path, cfg) as metrics:
+    with MetricsWriter(tmp_path, cfg, plan=PLAN) as metrics:
         metrics.write("verification", 5, target="lfw", accuracy=0.9, tar_at_far={"0.1": 1.0})
     calls = {name: (args, kwargs) for name, args, kwargs in wandb.calls}
     assert calls["login"] == ((), {"key": "secret-key"})
@@ -61,11 +61,11 @@ def test_wandb_gets_the_numbers_and_the_key_only_at_login(tmp_path, monkeypatch)
 def test_missing_wandb_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(InputError, match=r"pip install -e '\.\[wandb\]'"):
-        MetricsWriter(tmp_path, config(using_wandb=True, using_tensorboard=False))
+        MetricsWriter(tmp_path, config(using_wandb=True, using_tensorboard=False), plan=PLAN)
 
 
 def test_rows_are_read_back_by_kind(tmp_path):
-    with MetricsWriter(tmp_path, config(using_tensorboard=False)) as metrics:
+    with MetricsWriter(tmp_path, config(using_tensorboard=False), plan=PLAN) as metrics:
         for step in (1, 2):
             metrics.write("train", step, loss=float(step))
             metrics.write("verification", step, target="lfw", accuracy=0.5)

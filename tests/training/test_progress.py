@@ -6,7 +6,11 @@ import torch
 from recognition.data.loader import Batch
 from recognition.runtime import Runtime
 from recognition.training.progress import Progress, Throughput, duration
+from recognition.training.resume import Plan
 from recognition.training.step import StepOutput
+from recognition.training.stopwatch import Stopwatch
+from recognition.training.stragglers import StragglerReport
+from recognition.training.vote import NOTHING
 from tests.training.linear_backbone import config
 
 OUTPUT = StepOutput(torch.tensor(2.5), torch.tensor(0.25), torch.tensor(7.0))
@@ -22,8 +26,13 @@ class Rows(list):
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
+    monkeypatch.setattr(StragglerReport, "read", lambda self, runtime: None)  # there are no other ranks to ask
     monkeypatch.setattr("recognition.training.progress.time.perf_counter", lambda: now[0])
     return now
+
+
+def plan(steps):
+    return Plan(0, steps, steps, 0, samples=0, samples_a_step=16)
 
 
 def four(wait_s):
@@ -34,7 +43,9 @@ def run_steps(progress, clock, steps, seconds=2.0):
     """Take steps of 2 batches of 4 on each of 2 ranks, 16 images together, waiting 0.5 s for them."""
     for step in steps:
         clock[0] += seconds
-        progress.after_step(step, 0.1 * (step + 1), OUTPUT, [four(0.2), four(0.3)])
+        progress.after_step(
+            step, 0.1 * (step + 1), OUTPUT, [four(0.2), four(0.3)], NOTHING, Stopwatch(torch.device("cpu"))
+        )
 
 
 def test_throughput_counts_images_and_waiting(clock):
@@ -49,7 +60,7 @@ def test_throughput_counts_images_and_waiting(clock):
 
 def test_rows_count_all_ranks_and_verification_is_kept_out(clock):
     rows = Rows()
-    progress = Progress(config(frequent=3), Runtime(0, 2), rows, num_samples=40, steps=8)
+    progress = Progress(config(frequent=3), Runtime(0, 2), rows, num_samples=40, plan=plan(8))
     progress.throughput.restart()  # its first window began on the clock of the machine
     run_steps(progress, clock, range(5))
     with progress.paused():
@@ -67,7 +78,7 @@ def test_rows_count_all_ranks_and_verification_is_kept_out(clock):
 
 def test_the_other_ranks_report_nothing(clock):
     rows = Rows()
-    run_steps(Progress(config(frequent=1), Runtime(1, 2), rows, num_samples=40, steps=3), clock, range(3))
+    run_steps(Progress(config(frequent=1), Runtime(1, 2), rows, num_samples=40, plan=plan(3)), clock, range(3))
     assert rows == []
 
 

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from recognition.checkpoint.layout import STATE
 from recognition.checkpoint.opening import open_checkpoint
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 from recognition.training import assembly
 from recognition.training.loop import train
 from recognition.training.metrics import read_rows
-from recognition.training.state import DOCUMENT, restore
+from recognition.training.state import restore
 from tests.ranks import run_ranks
 from tests.training.small_runs import small
 
@@ -97,7 +98,7 @@ def weights_of(run_dir, step):
     """The backbone and, in the order of the classes, the centres of a checkpoint."""
     checkpoint = open_checkpoint(run_dir / "checkpoints" / f"step-{step:08d}")
     replicated = checkpoint.tensor_file("replicated.safetensors")
-    world = checkpoint.document(DOCUMENT)["world"]
+    world = checkpoint.document(STATE)["world"]
     tables = [
         checkpoint.tensor_file(f"rank-{r:05d}-of-{world:05d}.safetensors").get("head.table") for r in range(world)
     ]
@@ -183,7 +184,7 @@ def test_another_global_batch_goes_on_at_the_sample_where_it_stopped(tmp_path):
     # 40 samples were seen: six steps of six, and four samples more.
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 7, 8]
     assert "what was step 5 counts as step 6" in (tmp_path / "run" / "training.log").read_text()
-    document = open_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000008").document(DOCUMENT)
+    document = open_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000007").document(STATE)
     assert document["samples"] == 40 + 2 * 6
 
 

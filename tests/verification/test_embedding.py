@@ -1,5 +1,7 @@
 """Embedding over ranks: any world gives the numbers of one process, flip-summed, and the module's modes come back."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,26 @@ def test_every_rank_has_the_result_of_one_process(world, count, batch_size):
 def test_every_rank_works_on_its_share_only():
     calls = run_ranks(count_calls, 2)
     assert calls == [6, 4]  # 10 pictures in batches of 2: 3 and 2 batches, two views each
+
+
+def embed_slowly(runtime):
+    """The last rank takes longer than three timeouts over its share."""
+    net = SmallNet()
+
+    def embed(x_BCHW):
+        if runtime.rank == runtime.world - 1:
+            time.sleep(0.9)
+        return net(x_BCHW)
+
+    net.eval()
+    return embed_images(embed, pictures(12, 16), runtime=runtime, batch_size=2, title="lfw").emb_ND
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_an_evaluation_longer_than_three_timeouts_of_collectives_gives_the_result_of_one_process(world):
+    expected = embed_images(SmallNet(), pictures(12, 16), runtime=Runtime(), batch_size=2).emb_ND
+    for emb_ND in run_ranks(embed_slowly, world, collective_timeout_s=1.0):
+        np.testing.assert_array_equal(emb_ND, expected)
 
 
 def count_calls(runtime):

@@ -1,0 +1,1 @@
+"""Jobs on a cluster: scripts for SLURM, where ranks meet, which network they talk over, and a check of all that."""
