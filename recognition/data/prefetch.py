@@ -16,6 +16,7 @@ from recognition.errors import InputError
 Result = TypeVar("Result")
 
 JOIN_S = 2.0
+LOOK_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class _Share:
                 self.job.fill(slot)
             except InputError:
                 raise
-            except Exception as error:
+            except BaseException as error:  # SystemExit, too: in the consumer it would end the run as if all were well
                 kind = type(error).__name__
                 raise RuntimeError(f"{self.job.describe(slot)}: loading failed with {kind}: {error}") from error
         self.running = False
@@ -118,7 +119,7 @@ def prefetched(
             if not flying:
                 return
             job, shares, futures = flying.popleft()
-            _finish(shares, futures, timeout_s)
+            _finish(shares, futures, threads, timeout_s)
             yield job.result, time.perf_counter() - started
             del job, shares, futures
     finally:
@@ -133,16 +134,21 @@ def _filled_here(jobs: Iterable[Job[Result]]) -> Generator[tuple[Result, float],
         yield job.result, time.perf_counter() - started
 
 
-def _finish(shares: list[_Share], futures: list[Future], timeout_s: float) -> None:
-    """Wait for all futures; raises the first exception, or InputError after `timeout_s` without a slot filled."""
+def _finish(shares: list[_Share], futures: list[Future], threads: Threads, timeout_s: float) -> None:
+    """Wait for all futures; raises the first exception, or InputError after `timeout_s` without a slot filled.
+
+    RuntimeError, within LOOK_S, where a thread is dead: what it had in hand would be waited for in vain.
+    """
     slots, since = None, time.monotonic()
     while True:
-        done, waiting = wait(futures, timeout=min(timeout_s / 4, 5.0), return_when=FIRST_EXCEPTION)
+        done, waiting = wait(futures, timeout=min(timeout_s / 4, LOOK_S), return_when=FIRST_EXCEPTION)
         for future in futures:
             if future in done:
                 future.result()
         if not waiting:
             return
+        if dead := [thread.name for thread in threads.threads if not thread.is_alive()]:
+            raise RuntimeError(f"{', '.join(dead)} ended without a word while a batch was read; start the run again")
         if slots != (slots := [share.slot for share in shares]):
             since = time.monotonic()
         elif time.monotonic() - since >= timeout_s:

@@ -1,6 +1,9 @@
 """The loader's contract: the same batches for any threads and ranks, from any step; errors and stalls are raised."""
 
+import ctypes
 import dataclasses
+import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -18,8 +21,11 @@ from recognition.data.recordio import RecordReader
 from recognition.data.sources import SyntheticSource, open_source
 from recognition.errors import InputError
 from recognition.runtime import Runtime
+from recognition.training.loop import train
 from tests.conftest import FIXTURES, ROOT
 from tests.pictures import pil_pixels
+from tests.ranks import run_ranks
+from tests.training.small_runs import small
 
 RECORDS = FIXTURES / "recordio" / "insightface"
 SEED = 11
@@ -166,6 +172,46 @@ def test_each_sample_comes_once_an_epoch():
         assert epoch.sort().values.tolist() == list(range(40))
 
 
+EPOCH, OF_FACES = 40, {"image_size": 8, "batch_size": 2}
+
+
+def ids_of(world, num_workers, **options):
+    """Source indices of all ranks' batches in the order of the stream."""
+    options = {"num_workers": num_workers, "prefetch": 2, **OF_FACES, **options}
+    ranks = [load(FaultySource(num_image=EPOCH), rank=rank, world=world, **options) for rank in range(world)]
+    return torch.cat([batch.ids_B for batches in zip(*ranks) for batch in batches]).tolist()
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+@pytest.mark.parametrize("num_workers", [0, 1, 2, 3])
+def test_each_sample_comes_exactly_once_an_epoch_for_any_ranks_and_threads(world, num_workers):
+    ids = ids_of(world, num_workers, num_steps=-(-2 * EPOCH // (2 * world)))
+    assert 2 * EPOCH <= len(ids) < 2 * EPOCH + 2 * world
+    for epoch in (ids[:EPOCH], ids[EPOCH : 2 * EPOCH]):
+        assert sorted(epoch) == list(range(EPOCH))
+    assert ids[:EPOCH] != ids[EPOCH : 2 * EPOCH]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+@pytest.mark.parametrize("num_workers", [0, 3])
+def test_resumed_at_any_step_and_twice_in_one_epoch_the_rest_is_the_same(world, num_workers):
+    steps, sample_count = 14, 2 * world
+    whole = ids_of(world, num_workers, num_steps=steps)
+    for first in range(steps):
+        rest = (
+            ids_of(world, num_workers, start_position=first * sample_count, num_steps=steps - first) if first else whole
+        )
+        assert rest == whole[first * sample_count :]
+    # Three parts, as a run has them that is stopped in an epoch, goes on, and is stopped in the same epoch again.
+    for first, second in ((1, 2), (3, 7), (5, 13)):
+        cuts = (0, first, second, steps)
+        parts = [
+            ids_of(world, num_workers, start_position=start * sample_count, num_steps=stop - start)
+            for start, stop in zip(cuts, cuts[1:])
+        ]
+        assert sum(parts, []) == whole
+
+
 def test_earlier_batches_keep_their_pixels():
     batches = load(FaultySource(), image_size=8)
     for batch in batches:
@@ -185,6 +231,57 @@ def test_a_bug_in_a_thread_reaches_the_consumer_with_its_traceback(num_workers):
     assert time.monotonic() - started < 5
     assert isinstance(caught.value.__cause__, KeyError)
     assert "in broken" in "".join(traceback.format_exception(caught.value.__cause__))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_library_that_wants_to_exit_is_an_error_not_the_end_of_the_process(num_workers):
+    def exits(index):
+        if index == 20:
+            sys.exit(0)
+
+    with pytest.raises(RuntimeError, match="^sample number 20: loading failed with SystemExit: 0"):
+        list(faulty_loader(exits, num_workers=num_workers))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_a_thread_that_dies_without_a_word_is_an_error_within_seconds(num_workers):
+    batches = iter(faulty_loader(lambda index: None, num_workers=num_workers, prefetch=1, timeout_s=60.0))
+    next(batches)
+    # All wait for work now. The first to get some is told to end itself there, outside of all that reports errors.
+    victim = ctypes.c_ulong(data_threads()[0].ident)
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(victim, ctypes.py_object(SystemExit)) == 1
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="^data-0 ended without a word"):
+        list(batches)
+    assert time.monotonic() - started < 5
+
+
+def train_with_a_broken_rank(runtime, folder):
+    """Train; the last rank's source breaks. Each rank leaves a file that says when and how it ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        if runtime.rank == runtime.world - 1:
+            reads = itertools.count()
+            source = FaultySource(lambda index: broken(20 if next(reads) == 10 else 0), size=32)
+            patch.setattr("recognition.training.assembly.open_source", lambda *_, **__: source)
+        cfg = small(folder, "num_classes=5", "num_image=40", "batch_size=4", "data_timeout_s=60", "num_workers=2")
+        try:
+            train(cfg, runtime)
+        except BaseException as error:
+            lines = traceback.format_exception(error)
+            (folder / f"ended-{runtime.rank}").write_text(f"{time.monotonic()}\n{''.join(lines)}")
+            os._exit(1)  # as a rank ends: no word to the others
+
+
+def test_a_loader_that_fails_on_one_rank_ends_the_others_within_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.ranks.GRACE_S", 10.0)  # they end by themselves, not by the harness
+    with pytest.raises(RuntimeError, match="ended without a result"):
+        run_ranks(train_with_a_broken_rank, 3, tmp_path)
+    ends = [(tmp_path / f"ended-{rank}").read_text().split("\n", 1) for rank in range(3)]
+    assert "in broken" in ends[2][1]
+    assert "KeyError: 'no such thing'" in ends[2][1]
+    assert all("loading failed" not in trace for _, trace in ends[:2])
+    assert max(float(at) for at, _ in ends) - float(ends[2][0]) < 5
 
 
 def test_user_mistakes_stay_what_they_are():

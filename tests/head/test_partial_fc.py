@@ -1,6 +1,7 @@
 """The sharded head against the dense reference: every number of ranks, margin, sample rate and shard that is odd."""
 
 import functools
+import itertools
 import math
 from collections import Counter
 from typing import NamedTuple
@@ -77,6 +78,7 @@ CASES = {
     "sampled-empty-shards": Case(3, rate=0.5, margin=COMBINED),
     "ranks-without-positives": Case(labels="first"),
     "sampled-ranks-without-positives": Case(labels="first", rate=0.2),
+    "ranks-without-positives-fp32": Case(labels="first", dtype=torch.float32),
     "one-class-in-the-batch": Case(labels="one"),
     "one-class-at-all": Case(1),
     "two-classes-one-sampled": Case(2, rate=0.5, labels="zero"),
@@ -131,9 +133,10 @@ def initial_centers(first, count, embedding_size=D, *, seed=SEED):
 
 
 def dense(case, world):
+    """The reference in float64, from the numbers that the case begins with."""
     emb_GD, labels_G = case.batch()
-    emb_GD.requires_grad_()
-    centers_CD = initial_centers(0, case.num_classes).to(case.dtype).requires_grad_()
+    emb_GD = emb_GD.double().requires_grad_()
+    centers_CD = initial_centers(0, case.num_classes).double().requires_grad_()
     classes_S = sampled_union(case, labels_G, world) if case.rate < 1 else None
     loss, target_cos = reference_loss(emb_GD, centers_CD, labels_G, **case.loss_options, classes_S=classes_S)
     loss.backward()
@@ -143,9 +146,9 @@ def dense(case, world):
 def assert_near(actual, expected, dtype):
     """Largest difference relative to the largest number, in units that the format can hold."""
     assert actual.shape == expected.shape
-    assert actual.dtype == expected.dtype == dtype
-    limit = 2e-6 if dtype == torch.float32 else 2e-13
-    assert (actual - expected).abs().max() <= limit * expected.abs().max()
+    assert (actual.dtype, expected.dtype) == (dtype, torch.float64)
+    limit = 1e-6 if dtype == torch.float32 else 2e-13
+    assert (actual.double() - expected).abs().max() <= limit * expected.abs().max()
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -341,6 +344,19 @@ def test_ranks_start_from_the_same_centres_together():
     found = run_ranks(shards, 3)
     assert [(start, count) for start, count, _ in found] == [(0, 3), (3, 2), (5, 2)]
     assert torch.equal(torch.cat([shard for _, _, shard in found]), initial_centers(0, 7))
+
+
+def whole_shard(runtime):
+    return CASES["arc-101-fp32"].head(runtime).weight.clone()
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_shards_begin_differently_but_together_alike_for_any_number_of_ranks(world):
+    found = run_ranks(whole_shard, world)
+    assert torch.equal(torch.cat(found), initial_centers(0, 101))
+    shortest = min(map(len, found))
+    for first, second in itertools.combinations(found, 2):
+        assert (first[:shortest] != second[:shortest]).float().mean() > 0.99
 
 
 @pytest.mark.gpu

@@ -125,7 +125,7 @@ def run_dense(case, world, start_CD):
 
 
 def assert_near(actual, expected):
-    assert (actual - expected).abs().max() <= 1e-10 * expected.abs().max()
+    assert (actual - expected).abs().max() <= 1e-12 * expected.abs().max()
 
 
 @pytest.mark.parametrize("world", WORLDS)
