@@ -33,6 +33,7 @@ def main() -> None:
 
     command = add("import", run_import)
     command.usage = "%(prog)s [-h] FOLDER --config CONFIG --out RUN [key=value ...]"
+    command.epilog = "key=value sets a key of the config, as with launch/train.py"
     command.add_argument(
         "folder", type=Path, help="folder with arcface_torch's checkpoint_gpu_N.pt, those of all ranks"
     )
