@@ -35,7 +35,7 @@ def import_arcface_torch(folder: str | PathLike, cfg: TrainConfig, log: Callable
     """
     runtime = Runtime()
     _require_no_run(cfg.output_dir)
-    source, cfg, _ = open_training_set(dataclasses.replace(cfg, init=None, class_map=None))
+    source, cfg, _ = open_training_set(cfg)
     theirs = open_arcface_torch(folder, num_classes=cfg.num_classes)
     require_fitting(theirs, cfg)
     progressed = position(theirs, cfg)

@@ -1,5 +1,7 @@
 """Runs of arcface_torch that go on here, on any number of ranks, as plain torch would have gone on with them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -82,7 +84,6 @@ def test_a_run_goes_on_as_plain_torch_does_with_the_same_batches(tmp_path, witho
         centers = torch.cat([step[5] for step in steps])
         assert (centers - theirs.centers).abs().max() <= 1e-5
     assert [row["step"] for row in read_rows(tmp_path / "run", "train")] == [3, 4, 5, 6, 7]
-    assert (tmp_path / "run" / "config.json").is_file()
 
 
 def test_statistics_go_on_from_the_mean_of_the_ranks(tmp_path):
@@ -132,6 +133,7 @@ def test_accumulated_batches_are_one_step_and_the_average_begins_with_the_weight
     theirs = ArcfaceTorchRun(2, num_classes=CLASSES, build=linear).train(steps=4, size=SIZE)
     options = ("gradient_acc=2", "ema_decay=0.9")
     path = import_arcface_torch(theirs.save(tmp_path / "theirs"), run_config(tmp_path, 2, *options), print)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["batch_size"] == 6
     checkpoint = open_checkpoint(path)
     document = checkpoint.document("state.json")
     assert (checkpoint.step, document["step"], document["samples"], document["world"]) == (2, 2, 4 * GLOBAL_BATCH, 1)
@@ -141,17 +143,21 @@ def test_accumulated_batches_are_one_step_and_the_average_begins_with_the_weight
         assert torch.equal(stored.get(f"average.{name}"), weight)
 
 
-def test_what_is_frozen_comes_without_memory_and_goes_on(tmp_path, without_norms):
+@pytest.mark.parametrize("thaw_epoch", [None, 5, 0.05])
+def test_what_is_frozen_comes_without_memory_and_stays_until_it_thaws(tmp_path, without_norms, thaw_epoch):
     theirs = ArcfaceTorchRun(2, num_classes=CLASSES, build=linear).train(size=SIZE)
-    options = (*OPTIMIZERS["sgd"], "freeze=['1']")
-    import_arcface_torch(theirs.save(tmp_path / "theirs"), run_config(tmp_path, 2, *options), print)
-    history = went_on(Runtime(), tmp_path, *options, "max_steps=4")
-    expected = theirs.ranks[0].backbone.state_dict()
-    assert torch.equal(history[-1][4]["1.weight"], expected["1.weight"])
-    assert not torch.equal(history[-1][4]["3.weight"], expected["3.weight"])
+    options = (*OPTIMIZERS["sgd"], "freeze=['1']", f"thaw_epoch={thaw_epoch}")
+    path = import_arcface_torch(theirs.save(tmp_path / "theirs"), run_config(tmp_path, 2, *options), print)
+    names = open_checkpoint(path).tensor_file("replicated.safetensors").keys()
+    # A twentieth of 240 images is one step of two.
+    assert ("optimizer.backbone.1.weight.momentum_buffer" in names) == (thaw_epoch == 0.05)
+    assert "optimizer.backbone.3.weight.momentum_buffer" in names
+    history = went_on(Runtime(), tmp_path, *options, "max_steps=6")
+    moved = {key for key, was in theirs.ranks[0].backbone.state_dict().items() if not history[-1][4][key].equal(was)}
+    assert moved == {"3.weight", "3.bias"} | ({"1.weight", "1.bias"} if thaw_epoch == 0.05 else set())
 
 
-@pytest.mark.parametrize(("num_image", "asks"), [(24, False), (36, False), (37, True), (21, True)])
+@pytest.mark.parametrize(("num_image", "asks"), [(23, False), (24, False), (36, False), (37, True), (21, True)])
 def test_a_batch_size_that_cannot_be_theirs_is_asked_about(tmp_path, without_norms, num_image, asks):
     """One epoch of theirs is two batches of 6 on each of two ranks: 24 of 36 images at most, or of 23 padded ones."""
     theirs = ArcfaceTorchRun(2, num_classes=CLASSES, build=linear).train(size=SIZE)
