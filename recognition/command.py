@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 
 from recognition.environment import launched, launcher_pid
-from recognition.errors import GivingUp, InputError, PeerEnded, PeerLost, Stopped
+from recognition.errors import GivingUp, InputError, PeerEnded, PeerLost, ReplicasDiffer, Stopped
 from recognition.log import LOG
 from recognition.whereabouts import PEER_GONE
 
@@ -34,7 +34,7 @@ def run_command(main: Callable[[], None]) -> None:
     except Stopped as stop:
         code = os.EX_TEMPFAIL
         _explain(_one_line(stop), label="stopped")
-    except PeerLost as error:
+    except (PeerLost, ReplicasDiffer) as error:
         code = 1
         _explain(_one_line(error))
     except PeerEnded as error:

@@ -27,3 +27,7 @@ class PeerLost(Exception):
 
 class PeerEnded(Exception):
     """Another rank ended while this one waited for it; that rank's own message says why."""
+
+
+class ReplicasDiffer(Exception):
+    """Ranks hold different values of what must be equal: no step after this one can be trusted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -12,11 +13,16 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from recognition.cluster.rendezvous import rendezvous_url
-from recognition.environment import keep_flight_record, launched
+from recognition.cluster.network import choose_interface
+from recognition.cluster.rendezvous import rendezvous_address, rendezvous_url
+from recognition.environment import agent_keeps_store, keep_flight_record, launched
 from recognition.errors import InputError
 from recognition.heap import keep_freed_memory
 from recognition.liveness import Heartbeat, beating
+from recognition.log import LOG
+
+# Seconds that the others have to end once all have met for the last time.
+LEAVE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
     backend = "nccl" if torch_device.type == "cuda" else "gloo"
     if backend == "nccl":
         keep_flight_record()
+    if place.world > place.local_world and (warning := choose_interface(rendezvous_address()[0]).warning):
+        LOG.warning("%s", warning)
     store, _, _ = next(iter(dist.rendezvous(rendezvous_url(), place.rank, place.world)))
     # The restart count keeps a restarted run off the addresses that its dead predecessor left in the store.
     store = dist.PrefixStore(f"restart-{place.restarts}", store)
@@ -120,6 +128,16 @@ def start_runtime(device: str = "auto", *, threads: int = 0, collective_timeout_
         yield Runtime(place.rank, place.world, torch_device, backend, store, collective_timeout_s, heartbeat)
     # Not after an error: NCCL would wait for peers that wait for this rank, and the message would never be seen.
     dist.destroy_process_group()
+    if not agent_keeps_store():
+        _leave(store, place.rank, place.world)
+
+
+def _leave(store: dist.Store, rank: int, world: int) -> None:
+    """Let the rank whose process holds the store go last: the others may still look at it on their way out."""
+    store.add("left", 1)
+    deadline = time.monotonic() + LEAVE_S
+    while rank == 0 and store.add("left", 0) < world and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def usable_cores() -> int:

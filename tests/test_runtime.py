@@ -23,6 +23,7 @@ from recognition.errors import InputError
 from recognition.runtime import pick_device, start_runtime, usable_cores
 
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
+MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +163,8 @@ def group(monkeypatch):
     def destroy():
         noted.destroyed += 1
 
+    for name, value in MEETING.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(dist, "rendezvous", lambda *_: iter([(noted.store, 1, 2)]))
     monkeypatch.setattr(
         dist, "init_process_group", lambda backend, **given: noted.made.append({"backend": backend, **given})

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 
 from recognition.collectives import all_gather
+from recognition.errors import ReplicasDiffer
 from recognition.runtime import Runtime
 from recognition.splitmix import mix_
 
@@ -18,10 +19,6 @@ from recognition.splitmix import mix_
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _KEY = 0x0A9EE
 _NAMED = 3
-
-
-class ReplicasDiffer(RuntimeError):
-    """Ranks hold different values of what must be equal: no step after this one can be trusted."""
 
 
 def require_agreement(tensors: Mapping[str, torch.Tensor], runtime: Runtime, *, step: int) -> None:

@@ -24,7 +24,7 @@ from recognition.runtime import Runtime
 from recognition.training.resume import contradictions
 from recognition.training.state import Progressed, progressed_of
 
-STATUS = "status.json"
+STATUS, JOBS = "status.json", "slurm"
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,10 @@ def prepare_run_directory(cfg: TrainConfig, *, goes_on: bool = False) -> Path | 
         names = (run_dir.with_name(f"{run_dir.name}.old-{n}") for n in itertools.count(1))
         aside = next(path for path in names if not path.exists())
         run_dir.rename(aside)
+        if (aside / JOBS).is_dir():
+            # The log of the very job that runs may be in there, and SLURM opens it by its name again after a requeue.
+            run_dir.mkdir()
+            (aside / JOBS).rename(run_dir / JOBS)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "config.json", config_json(cfg))
     return aside

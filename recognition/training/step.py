@@ -121,7 +121,7 @@ class TrainStep:
         losses, cosines = [], []
         for part, batch in enumerate(batches):
             last = part == len(batches) - 1
-            with nullcontext() if last or self.replica is self.backbone else self.replica.no_sync():
+            with nullcontext() if last or not hasattr(self.replica, "no_sync") else self.replica.no_sync():
                 self.runtime.at("forward", step)
                 with self.computing.running():
                     emb_BD = self.embed(batch)
@@ -160,7 +160,9 @@ class TrainStep:
         """
         device = self.runtime.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            self.embed(batch).sum().backward()
+            emb_BD = self.embed(batch)
+            if emb_BD.requires_grad:
+                emb_BD.sum().backward()
         self.optimizer.zero_grad(set_to_none=True)
         self._copy_statistics(self.statistics_before, self.statistics)
         self.is_settled = True

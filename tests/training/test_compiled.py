@@ -16,10 +16,10 @@ def test_a_compiled_step_is_the_plain_step(monkeypatch):
     monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # no pool of processes that outlives the test
     found = []
     for compiled in (False, True):
-        take_step = make_step(Runtime(), compile=compiled)
+        take_step = make_step(Runtime(), compile=compiled, gradient_acc=2)
         assert isinstance(take_step.replica, OptimizedModule) is compiled
         before = [parameter.detach().clone() for parameter in take_step.backbone.parameters()]
-        output = take_step([batch(0, 8)], step=0, lr=0.2)
+        output = take_step([batch(0, 4), batch(4, 8)], step=0, lr=0.2)
         found.append([*take_step.backbone.parameters(), take_step.head.weight, output.loss, output.grad_norm])
         assert not any(map(torch.equal, before, take_step.backbone.parameters()))
         assert all("_orig_mod" not in key for key in take_step.model.state_dict())
