@@ -19,7 +19,7 @@ from recognition.training.schedule import learning_rate
 from recognition.training.state import restore
 from tests.checkpoint.arcface_torch_run import ArcfaceTorchRun, D, edited
 from tests.ranks import run_ranks
-from tests.training.small_runs import assert_same_weights, small, watched
+from tests.training.small_runs import assert_same_weights, small, unreported, watched
 
 SIZE, GLOBAL_BATCH, CLASSES, IMAGES = 16, 12, 10, 240
 # The softmax, and the decay of every parameter, of the run to go on from; weights kept between the sweeps are rounded.
@@ -56,7 +56,7 @@ def without_norms(monkeypatch):
 
 def went_on(runtime, folder, *overrides):
     """What this rank saw in each step of the run in `folder`, and the backbone and its centres after it."""
-    with watched() as history:
+    with watched() as history, unreported():
         train(run_config(folder, runtime.world, *overrides), runtime)
     # A world of three has a forward pass for nothing before its first step.
     return [

@@ -10,7 +10,7 @@ from recognition.runtime import Runtime
 from recognition.training.loop import train
 from recognition.training.metrics import read_rows
 from tests.ranks import run_ranks
-from tests.training.small_runs import small, watched
+from tests.training.small_runs import small, unreported, watched
 
 STEPS, THAW = 5, 3
 PARTS = ["conv1", "bn1", "prelu", "layer1", "layer2"]
@@ -25,7 +25,8 @@ def run(runtime, folder, *overrides):
     """Train in `folder`/run, 24 images a step whatever the ranks."""
     data = ("num_image=240", "num_classes=20", f"batch_size={24 // runtime.world}", "image_size=16")
     keep = ("checkpoint_keep=99", "verbose=99", f"max_steps={STEPS}")
-    return train(small(folder, *data, *keep, *overrides), runtime)
+    with unreported():
+        return train(small(folder, *data, *keep, *overrides), runtime)
 
 
 def watched_run(runtime, folder, *overrides):
