@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # noqa: F401 (DDP imports it: here once, before the fork, instead of seconds in every rank)
 import torch.distributed as dist
 
 from recognition.liveness import beating
