@@ -293,7 +293,9 @@ def end_early(runtime):
 
 
 def freeze(runtime, wait):
+    runtime.wait_for_all("the start")  # a rank that still connects to the store waits as long as torch does
     if runtime.rank == 0:
+        time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(0.5)
     wait(runtime)
