@@ -18,7 +18,9 @@ from recognition.weights import load_backbone
 def main() -> None:
     """Parse the command line and export."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="run directory, .safetensors, or .pt / .pth of arcface_torch")
+    parser.add_argument(
+        "model", type=Path, help="run directory, checkpoint, .safetensors, or .pt / .pth of arcface_torch"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="file to write")
     parser.add_argument("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
     arguments = parser.parse_args()

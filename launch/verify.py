@@ -4,13 +4,14 @@
     python launch/verify.py backbone.pth --network r50 --targets lfw.bin --out report
     torchrun --nproc_per_node=8 launch/verify.py model.onnx --targets lfw.bin
 
-MODEL is a run directory, a .safetensors file, a .pt or .pth of arcface_torch (the network is recognised by its weights;
---network settles it otherwise), or any .onnx with one picture input, whatever its layout or batch.
+MODEL is a run directory, a checkpoint, a .safetensors file, a .pt or .pth of arcface_torch (the network is recognised
+by its weights; --network settles it otherwise), or any .onnx with one picture input, whatever its layout or batch.
 """
 
 import argparse
 from pathlib import Path
 
+from recognition.checkpoint.layout import FOLDER, is_checkpoint
 from recognition.command import run_command
 from recognition.runtime import start_runtime
 from recognition.training.metrics import read_rows
@@ -35,17 +36,22 @@ def main() -> None:
             targets[name], results[name] = pairs, score
             if runtime.is_main:
                 print("\n".join(score.lines(name)), flush=True)
-        out = arguments.out or (arguments.model / "report-verify" if arguments.model.is_dir() else None)
+        out = arguments.out or (arguments.model / "report-verify" if is_run_directory(arguments.model) else None)
         if runtime.is_main and out is not None:
             training = read_rows(arguments.model, "train")
             page = write_report(out, results, model=model.facts, targets=targets, training_rows=training)
             print(f"report: {page}")
 
 
+def is_run_directory(model: Path) -> bool:
+    """Whether a report may be put beside the model; a checkpoint holds what its manifest lists, and nothing else."""
+    return model.is_dir() and not is_checkpoint(model.resolve()) or (model / FOLDER).is_dir()
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="run directory, .safetensors, .pt, .pth or .onnx")
+    parser.add_argument("model", type=Path, help="run directory, checkpoint, .safetensors, .pt, .pth or .onnx")
     parser.add_argument("--targets", type=Path, nargs="+", required=True, metavar="A.bin", help="pair sets (.bin)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the report (default: RUN/report-verify)")
     parser.add_argument("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")

@@ -79,7 +79,8 @@ def test_a_file_of_arcface_torch_loads_unchanged(tmp_path):
 
 def test_keys_without_effect_are_said_so(tmp_path):
     cfg = load_config(config_file(tmp_path, "config.save_all_states = True"))
-    assert [line[:43] for line in without_effect(cfg)] == ["save_all_states=True has no effect yet: this"[:43]]
+    (line,) = without_effect(cfg)
+    assert line.startswith("save_all_states=True has no effect yet: it needs none, every checkpoint has")
 
 
 def test_minus_one_means_no_warmup(tmp_path):

@@ -22,7 +22,7 @@ BASE = CONFIGS_DIR / "base.py"
 
 # Accepted because arcface_torch's files have them; whoever sets one learns that nothing comes of it.
 NO_EFFECT_YET = {
-    "save_all_states": "this version writes the model, not optimizer and class centres",
+    "save_all_states": "it needs none, every checkpoint has optimizer and class centres of all ranks",
     "dali_aug": "images are flipped only",
     "save_artifacts": "nothing is uploaded to wandb but numbers",
     "wandb_resume": "every run is a new one in wandb",

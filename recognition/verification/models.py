@@ -1,4 +1,4 @@
-"""Any recogniser behind one call: a run directory, weights, or an ONNX file of whatever origin."""
+"""Any recogniser behind one call: a run directory, a checkpoint, weights, or an ONNX file of whatever origin."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def open_embedder(
     std: float | None = None,
     device: torch.device | str = "cpu",
 ) -> Embedder:
-    """Open a run directory, `.safetensors`, `.pt`, `.pth` or `.onnx` file on `device`.
+    """Open a run directory, checkpoint, `.safetensors`, `.pt`, `.pth` or `.onnx` file on `device`.
 
     The model sees (pixel - mean) / std in BGR or RGB. What is not given comes from the model's own metadata, else it is
     127.5, 127.5 and RGB. InputError names the file and what does not fit.

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from recognition.checkpoint.opening import open_checkpoint
 from recognition.config import TrainConfig, load_config
 from recognition.data.loader import Batch
 from recognition.training import assembly, loop
@@ -74,6 +76,12 @@ def unreported() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "finish_run", lambda *args, **options: None)
         yield
+
+
+def digests(run_dir: Path, step: int) -> dict[str, str]:
+    """SHA-256 of every file of tensors in a checkpoint: weights, optimizer, statistics, random state."""
+    files = open_checkpoint(run_dir / "checkpoints" / f"step-{step:08d}").manifest.files
+    return {file.name: file.sha256 for file in files if file.name.endswith(".safetensors")}
 
 
 def moving_average(states: list[dict[str, Tensor]], decay: float) -> dict[str, Tensor]:

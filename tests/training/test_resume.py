@@ -15,6 +15,7 @@ from recognition.training.loop import train
 from recognition.training.metrics import read_rows
 from recognition.training.state import restore
 from tests.ranks import run_ranks
+from tests.training import small_runs
 from tests.training.small_runs import small
 
 STEPS = 8
@@ -45,10 +46,8 @@ def run(runtime, folder, *overrides):
     return train(small(folder, *options, f"max_steps={STEPS}", *overrides), runtime)
 
 
-def digests(run_dir, step=STEPS):
-    """SHA-256 of every file of tensors in a checkpoint: weights, optimizer, statistics, random state."""
-    files = open_checkpoint(run_dir / "checkpoints" / f"step-{step:08d}").manifest.files
-    return {file.name: file.sha256 for file in files if file.name.endswith(".safetensors")}
+def digests(run_dir):
+    return small_runs.digests(run_dir, STEPS)
 
 
 def losses(run_dir):
