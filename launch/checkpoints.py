@@ -1,8 +1,10 @@
-"""Look at the checkpoints of a run; `python launch/checkpoints.py COMMAND -h` explains each command."""
+"""Look at the checkpoints of a run, or make one; `python launch/checkpoints.py COMMAND -h` explains each command."""
 
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from recognition.checkpoint.folder import Listed, listed
 from recognition.checkpoint.layout import FOLDER
 from recognition.checkpoint.manifest import read_manifest, verify_sizes
 from recognition.command import run_command
+from recognition.config import load_config
 from recognition.errors import InputError
+from recognition.training.importing import import_arcface_torch
 
 
 def main() -> None:
@@ -27,7 +31,19 @@ def main() -> None:
     for command in (add("list", run_list), add("verify", run_verify)):
         command.add_argument("folder", type=Path, help="run directory, or its folder of checkpoints")
 
-    given = parser.parse_args()
+    command = add("import", run_import)
+    command.usage = "%(prog)s [-h] FOLDER --config CONFIG --out RUN [key=value ...]"
+    command.epilog = "key=value sets a key of the config, as with launch/train.py"
+    command.add_argument(
+        "folder", type=Path, help="folder with arcface_torch's checkpoint_gpu_N.pt, those of all ranks"
+    )
+    command.add_argument("--config", type=Path, required=True, help="config of that run, with its batch_size")
+    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory to make")
+
+    # argparse takes no positional arguments that are parted by options.
+    given, given.overrides = parser.parse_known_args()
+    if wrong := [word for word in given.overrides if given.run is not run_import or not re.match(r"\w+=", word)]:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
     given.run(given)
 
 
@@ -57,6 +73,19 @@ def run_verify(given: argparse.Namespace) -> None:
             print(f"{path.name}: {error}")
     if damaged:
         raise InputError(f"{damaged} of {len(found)} checkpoints are damaged (listed above); a resume passes them over")
+
+
+def run_import(given: argparse.Namespace) -> None:
+    """Make a run directory that launch/train.py goes on in, on any number of ranks, from checkpoints of arcface_torch.
+
+    Backbone, optimizer and class centres go on as they were; images are drawn in the order of this system, not theirs.
+    """
+    cfg = load_config(given.config, [*given.overrides, f"output={given.out}"])
+    print(f"{import_arcface_torch(given.folder, cfg, print)}: written")
+    words = [str(given.config), *given.overrides, f"output={given.out}"]
+    if cfg.resume is False:  # as in their configs; it would set aside what was just made
+        words.append("resume=auto")
+    print("go on with: launch/train.py", shlex.join(word for word in words if not word.startswith("wandb_key=")))
 
 
 def _found(folder: Path) -> list[Listed]:

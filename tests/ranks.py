@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo  # noqa: F401 (DDP imports it: here once, before the fork, instead of seconds in every rank)
+
+# The first optimizer of a process imports it, for 2 to 3 seconds: not in each child.
+import torch._dynamo
 import torch.distributed as dist
 
 from recognition.liveness import beating

@@ -32,8 +32,8 @@ class LossScale:
 
     def unscale_(self, parameters: Iterable[nn.Parameter]) -> None:
         """Divide the gradients by the scale, in place."""
-        if self.enabled:
-            grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if self.enabled and grads:  # none where all of the backbone is frozen
             torch._foreach_mul_(grads, self.scale.reciprocal())
 
     def update(self, overflow: torch.Tensor) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 from recognition.atomic import write_text
 from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
+from recognition.log import LOG
 from recognition.strict_json import finite
 from recognition.training.resume import Plan
+from recognition.training.row_file import RowFile
 
 
 class MetricsWriter:
@@ -25,7 +28,7 @@ class MetricsWriter:
         if run_dir is None:
             return
         forget_rows_after(run_dir, plan.samples)
-        self.rows = open(run_dir / "metrics.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        self.rows = RowFile(run_dir / "metrics.jsonl")
         if cfg.using_tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -39,18 +42,30 @@ class MetricsWriter:
         if self.rows is None:
             return
         clean = finite(values)
-        row = {"kind": kind, "step": step, "samples": self.plan.samples_after(step), **clean}
-        self.rows.write(json.dumps(row) + "\n")
+        self.rows.append({"kind": kind, "step": step, "samples": self.plan.samples_after(step), **clean})
         prefix = f"{kind}/{clean['target']}" if "target" in clean else kind
         numbers = {f"{prefix}/{key}": value for key, value in clean.items() if isinstance(value, (int, float))}
         if self.tensorboard is not None:
-            for name, value in numbers.items():
-                self.tensorboard.add_scalar(name, value, step)
+            self._draw(numbers, step)
         if self.wandb is not None:
             self.wandb.log(numbers, step=step)
 
+    def _draw(self, numbers: Mapping[str, float], step: int) -> None:
+        try:
+            for name, value in numbers.items():
+                self.tensorboard.add_scalar(name, value, step)
+        except OSError as error:
+            # Its writer has given up for good; the numbers are in metrics.jsonl.
+            LOG.warning("TensorBoard cannot write (%s); the run goes on without it", error.strerror or error)
+            self.tensorboard = None
+
     def __enter__(self) -> MetricsWriter:
         return self
+
+    def _close_tensorboard(self) -> None:
+        # What a full disk took from the curves is in metrics.jsonl.
+        with suppress(OSError):
+            self.tensorboard.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -59,7 +74,7 @@ class MetricsWriter:
             if self.rows is not None:
                 closing.callback(self.rows.close)
             if self.tensorboard is not None:
-                closing.callback(self.tensorboard.close)
+                closing.callback(self._close_tensorboard)
             if self.wandb is not None:
                 closing.callback(self.wandb.finish, exit_code=0 if error is None else 1)
 

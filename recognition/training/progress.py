@@ -25,6 +25,10 @@ from recognition.training.stragglers import Spread, StragglerReport
 from recognition.training.vote import Agreed
 
 
+# Fewer steps say little of which rank is slow.
+WINDOW_STEPS = 10
+
+
 @dataclass
 class Throughput:
     """Images per second and the share of time spent waiting for data, since the last reading."""
@@ -91,7 +95,8 @@ class Progress:
             self._note_loss(step, output.loss.item(), agreed)
         self.stragglers.note(wait_s, computing.read_s() if self.reads_at_once or is_due else 0.0)
         if is_due:
-            spread = self.stragglers.read(self.runtime) if self.runtime.world > 1 else None
+            is_window = self.runtime.world > 1 and self.stragglers.steps >= WINDOW_STEPS
+            spread = self.stragglers.read(self.runtime) if is_window else None
             if self.is_main:
                 self._log(done, lr, output, spread)
         self.runtime.at("loading data", done)

@@ -47,8 +47,7 @@ def replicated_tensors(take_step: TrainStep) -> dict[str, Tensor]:
     named = dict(named_parameters(take_step))
     tensors = dict(named)
     for name, parameter in named.items():
-        state = take_step.optimizer.state.get(parameter, {})
-        tensors |= {f"optimizer.{name}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+        tensors |= _memory(take_step.optimizer, name, parameter)
     tensors |= {f"head.objective.{name}": buffer for name, buffer in take_step.head.objective.named_buffers()}
     tensors |= {f"loss_scale.{name}": tensor for name, tensor in take_step.loss_scale.tensors().items()}
     tensors |= {f"vote.{name}": tensor for name, tensor in take_step.vote.tensors().items()}
@@ -105,7 +104,11 @@ def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} has {document['num_classes']} class centres, the run {take_step.head.num_classes}"
         )
     prepare_optimizer_state(take_step.optimizer)
-    _fill(replicated_tensors(take_step), checkpoint.tensor_file(REPLICATED))
+    replicated, file = replicated_tensors(take_step), checkpoint.tensor_file(REPLICATED)
+    # What thaws with the very step that is next had no memory yet, and begins from zero.
+    for name in _memory_of_thawed(take_step) - set(file.keys()):
+        del replicated[name]
+    _fill(replicated, file)
     files = rank_files(checkpoint)
     restore_shard(take_step.head.centers, stored_shards(checkpoint))
     if len(files) == runtime.world:
@@ -142,6 +145,19 @@ def named_parameters(take_step: TrainStep) -> itertools.chain[tuple[str, nn.Para
     backbone = ((BACKBONE + name, parameter) for name, parameter in take_step.backbone.named_parameters())
     objective = ((f"head.objective.{name}", p) for name, p in take_step.head.objective.named_parameters())
     return itertools.chain(backbone, objective)
+
+
+def _memory(optimizer: torch.optim.Optimizer, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
+    """What the optimizer remembers of a parameter, by name."""
+    state = optimizer.state.get(parameter, {})
+    return {f"optimizer.{name}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _memory_of_thawed(take_step: TrainStep) -> set[str]:
+    """Names of what the optimizer remembers of parameters that were frozen in earlier steps."""
+    frozen = set(take_step.freezing.parameters) if take_step.freezing is not None else set()
+    named = ((name, parameter) for name, parameter in named_parameters(take_step) if parameter in frozen)
+    return {key for name, parameter in named for key in _memory(take_step.optimizer, name, parameter)}
 
 
 def _fill(tensors: Mapping[str, Tensor], file: TensorFile) -> None:

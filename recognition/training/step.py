@@ -39,8 +39,11 @@ class StepOutput:
     grad_norm: torch.Tensor
 
 
-def parallel(backbone: nn.Module, cfg: TrainConfig, runtime: Runtime) -> nn.Module:
-    """The backbone as the step runs it: channels_last, data parallel when there are ranks, compiled when asked."""
+def parallel(backbone: nn.Module, cfg: TrainConfig, runtime: Runtime, *, is_new: bool = True) -> nn.Module:
+    """The backbone as the step runs it: channels_last, data parallel when there are ranks, compiled when asked.
+
+    Ranks begin with the main rank's weights and statistics, unless the backbone is not new: then it stays as it is.
+    """
     backbone.to(runtime.device, memory_format=torch.channels_last)
     module: nn.Module = backbone
     # DDP wants something to do.
@@ -50,6 +53,7 @@ def parallel(backbone: nn.Module, cfg: TrainConfig, runtime: Runtime) -> nn.Modu
             backbone,
             device_ids=[runtime.device.index] if runtime.device.type == "cuda" else None,
             gradient_as_bucket_view=True,
+            init_sync=is_new,
             **{LOCAL_BUFFERS: False},
         )
     return torch.compile(module) if cfg.compile else module
@@ -166,7 +170,7 @@ class TrainStep:
     def _rebuild(self) -> None:
         """What trains has changed: data parallelism and the optimizer begin anew, with what they remember."""
         self.replica = None  # the old DDP must let go of the parameters first
-        self.replica = parallel(self.backbone, self.cfg, self.runtime)
+        self.replica = parallel(self.backbone, self.cfg, self.runtime, is_new=False)
         self.optimizer = rebuilt_optimizer(self.optimizer, self.backbone, self.head, self.cfg)
         self.is_settled = self.runtime.world <= 2
 
@@ -174,7 +178,8 @@ class TrainStep:
         trainable = [p for p in self.backbone.parameters() if p.requires_grad]
         self.loss_scale.unscale_([*trainable, *self.head.parameters()])
         # After DDP the backbone's gradients are equal on all ranks: every rank finds the same norm.
-        return nn.utils.clip_grad_norm_(trainable, self.cfg.max_grad_norm or float("inf"))
+        norm = nn.utils.clip_grad_norm_(trainable, self.cfg.max_grad_norm or float("inf"))
+        return norm.to(self.runtime.device)  # that of no gradient at all is on the CPU
 
     @staticmethod
     def _copy_statistics(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -36,14 +37,14 @@ class ArcfaceTorchRun:
     world: int
     num_classes: int = 10
     optimizer: str = "sgd"
-    network: str = "r_tiny"
+    build: Callable[[], nn.Module] = lambda: build_backbone("r_tiny", D, image_size=SIZE)
     seed: int = 0
     steps: int = 0
     ranks: list[Rank] = field(default_factory=list)
 
     def __post_init__(self):
         torch.manual_seed(self.seed)
-        backbone = build_backbone(self.network, D, image_size=SIZE)
+        backbone = self.build()
         longer = self.num_classes % self.world
         sizes = [self.num_classes // self.world + (rank < longer) for rank in range(self.world)]
         for rows in (torch.randn(self.num_classes, D) * 0.01).split(sizes):
@@ -55,23 +56,33 @@ class ArcfaceTorchRun:
                 optimizer = torch.optim.AdamW(groups, lr=0.001, weight_decay=0.1)
             self.ranks.append(Rank(replica, partial_fc, optimizer))
 
-    def train(self, steps=2):
-        """A softmax over the cosines of all shards; the gradient of the backbone is the sum over the replicas."""
+    def train(self, steps=2, size=SIZE):
+        """Steps on random pictures."""
         for _ in range(steps):
-            emb_GD = torch.cat([rank.backbone.train()(torch.randn(4, 3, SIZE, SIZE)) for rank in self.ranks])
-            weight_CD = torch.cat([rank.partial_fc.weight for rank in self.ranks])
-            cos_GC = F.normalize(emb_GD) @ F.normalize(weight_CD).T
-            F.cross_entropy(16 * cos_GC, torch.randint(self.num_classes, (len(emb_GD),))).backward()
-            for replicas in zip(*(rank.backbone.parameters() for rank in self.ranks)):
-                if replicas[0].grad is not None:
-                    grad = sum(parameter.grad for parameter in replicas)
-                    for parameter in replicas:
-                        parameter.grad = grad.clone()
-            for rank in self.ranks:
-                rank.optimizer.step()
-                rank.optimizer.zero_grad()
-            self.steps += 1
+            pictures = [torch.randn(4, 3, size, size) for _ in self.ranks]
+            self.step(pictures, torch.randint(self.num_classes, (4 * self.world,)))
         return self
+
+    def step(self, pictures, labels_G, lr=None):
+        """A softmax over the cosines of all shards; the gradient of the backbone is the sum over the replicas.
+
+        `pictures` are the batches of the ranks; `lr` is the learning rate from now on, None for the one before.
+        """
+        emb_GD = torch.cat([rank.backbone.train()(x_BCHW) for rank, x_BCHW in zip(self.ranks, pictures)])
+        weight_CD = torch.cat([rank.partial_fc.weight for rank in self.ranks])
+        cos_GC = F.normalize(emb_GD) @ F.normalize(weight_CD).T
+        F.cross_entropy(16 * cos_GC, labels_G).backward()
+        for replicas in zip(*(rank.backbone.parameters() for rank in self.ranks)):
+            if replicas[0].grad is not None:
+                grad = sum(parameter.grad for parameter in replicas)
+                for parameter in replicas:
+                    parameter.grad = grad.clone()
+        for rank in self.ranks:
+            for group in rank.optimizer.param_groups:
+                group["lr"] = group["lr"] if lr is None else lr
+            rank.optimizer.step()
+            rank.optimizer.zero_grad()
+        self.steps += 1
 
     def save(self, folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recognition.config import TrainConfig, load_config
 from recognition.data.loader import Batch
-from recognition.training import assembly
+from recognition.training import assembly, loop
 from recognition.training.step import TrainStep
 from tests.conftest import CONFIGS
 
@@ -66,6 +66,14 @@ def watched() -> Iterator[list[Taken]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "TrainStep", WatchedStep)
         yield history
+
+
+@contextmanager
+def unreported() -> Iterator[None]:
+    """Runs inside the block end without final model and report, which take longer than their steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "finish_run", lambda *args, **options: None)
+        yield
 
 
 def moving_average(states: list[dict[str, Tensor]], decay: float) -> dict[str, Tensor]:

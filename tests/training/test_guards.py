@@ -107,11 +107,13 @@ OPTIONS = {
 def test_a_bad_step_of_one_rank_changes_nothing_on_any(kind, name, on_device):
     world = 2
     results = run_ranks(one_bad_step, world, kind, world - 1, on_device, OPTIONS[name])
-    for is_skipped, touched, moved, row, weight in results:
+    for rank, (is_skipped, touched, moved, row, weight) in enumerate(results):
         assert is_skipped
         # Where nothing waits for the device, steps are still counted for centres that were not touched.
         ignored = {"head.clock", "head.missed.within", "head.missed.after"} if on_device else set()
-        assert [key for key in touched if key not in ignored and not key.endswith(".step")] == []
+        if kind == "centre" and rank == world - 1:
+            ignored.add("head.table")  # its centres are no numbers: bringing them up to date makes their momenta none
+        assert [key for key in touched if key not in ignored] == []
         if kind in ("loss", "embedding"):
             assert any(key.startswith("backbone.1.weight") for key in moved)
             assert row == 0
