@@ -1,5 +1,6 @@
 # make demo   train, verify and export on real faces, from nothing, on a CPU
 # make test   the test suite (make test EXTRAS=test,dali adds the DALI loader, a 1 GB download)
+# make soak   the tests that take minutes, then ten minutes of random faults
 # make interop  prove record files interchangeable with Apache MXNet, in both directions
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,13 +9,17 @@ BIN := $(VENV)/bin
 comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test lint interop clean
+.PHONY: demo test soak lint interop clean
 
 demo: $(STAMP)
 	$(BIN)/python launch/demo.py
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m nightly $(PYTEST_ARGS)
+	$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
