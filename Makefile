@@ -1,6 +1,6 @@
 # make demo   train, verify and export on real faces, from nothing, on a CPU
 # make test   the test suite (make test EXTRAS=test,dali adds the DALI loader, a 1 GB download)
-# make soak   the tests that take minutes, then ten minutes of random faults
+# make soak   the tests that take long (a kill at every step, fifty ends), and ten minutes of random faults
 # make interop  prove record files interchangeable with Apache MXNet, in both directions
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +19,7 @@ test: $(STAMP) lint
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m nightly $(PYTEST_ARGS)
-	$(BIN)/python -m tests.faults.soak $(SOAK_ARGS)
+	$(BIN)/python -m tests.faults.soak --minutes 10
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -24,7 +24,6 @@ from recognition.training.stopwatch import Stopwatch
 from recognition.training.stragglers import Spread, StragglerReport
 from recognition.training.vote import Agreed
 
-
 # Fewer steps say little of which rank is slow.
 WINDOW_STEPS = 10
 
