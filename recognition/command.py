@@ -74,7 +74,8 @@ def _explain(line: str, *, label: str = "error", unexpected: bool = False) -> No
         line += f" (traceback in {files[0].baseFilename})"
     elif unexpected:
         traceback.print_exc()
-    print(f"{rank}{label}: {line}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the console may be a file on a full disk
+        print(f"{rank}{label}: {line}", file=sys.stderr)
     trace = traceback.format_exc() if sys.exc_info()[0] else ""
     for handler in files:
         # The error to explain may be that the disk of this very log is full.

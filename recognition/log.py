@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -11,11 +12,11 @@ LOG = logging.getLogger("arcscale")
 
 
 class ConsoleHandler(logging.Handler):
-    """Log lines that do not tear a progress bar apart."""
+    """Log lines that do not tear a progress bar apart; where they cannot be written, nothing but they are lost."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record above any bar that is being drawn."""
-        tqdm.write(self.format(record))
+        say(self.format(record))
 
 
 class LogFile(logging.FileHandler):
@@ -27,7 +28,13 @@ class LogFile(logging.FileHandler):
         """Say that the file cannot be written, the first time."""
         if not self.told:
             self.told = True
-            tqdm.write(f"{self.baseFilename} cannot be written (disk full?); the run goes on without it")
+            say(f"{self.baseFilename} cannot be written (disk full?); the run goes on without it")
+
+
+def say(line: str) -> None:
+    """Print a line above any bar; a console that is a file on a full disk, say, does not end the run."""
+    with contextlib.suppress(OSError):
+        tqdm.write(line)
 
 
 def start_log(run_dir: Path) -> None:

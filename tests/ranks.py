@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+# The first optimizer of a process imports it, for 2 to 3 seconds: not in each child.
 import torch._dynamo
 import torch.distributed as dist
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -58,4 +59,5 @@ class StopRequest:
 def _say(line: str) -> None:
     """To the console past Python's streams, which the signal may have found locked; from one rank of several."""
     if launched().rank == 0 and sys.__stderr__ is not None:
-        os.write(sys.__stderr__.fileno(), f"{line}\n".encode())
+        with contextlib.suppress(OSError):  # a handler that raises would end the run before its checkpoint
+            os.write(sys.__stderr__.fileno(), f"{line}\n".encode())

@@ -19,7 +19,7 @@ from recognition.training import assembly
 from recognition.training.step import TrainStep
 
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "term": signal.SIGTERM, "usr1": signal.SIGUSR1}
-KINDS = (*SIGNALS, "boom", "slow", "fill", "free")
+KINDS = (*SIGNALS, "boom", "slow", "verify", "fill", "free")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Fault:
 
     kill, stop, term, usr1  it sends itself that signal: before the step, or `late`, when the step has been voted on
     boom                    it raises an error
-    slow                    from here on, each of its forward passes takes `seconds` longer
+    slow                    from here on, each of its steps takes `seconds` longer
+    verify                  so does each forward pass of its verifications
     fill                    somebody else fills the disk of the run's folder up to `left` bytes
     free                    and takes it away again
     """
@@ -64,7 +65,8 @@ def injected(texts: Sequence[str]) -> Iterator[None]:
             super().__init__(*args, **options)
             now = launched().restarts
             self.faults = [f for f in faults if f.rank == self.runtime.rank and f.start in (-1, now)]
-            self.slow_s = 0.0
+            self.slow_s = {"slow": 0.0, "verify": 0.0}
+            self.model.register_forward_pre_hook(self._verify_slowly)
 
         def __call__(self, batches, *, step, **options):
             self.taken = step
@@ -72,8 +74,12 @@ def injected(texts: Sequence[str]) -> Iterator[None]:
             return super().__call__(batches, step=step, **options)
 
         def embed(self, batch):
-            time.sleep(self.slow_s)
+            time.sleep(self.slow_s["slow"])
             return super().embed(batch)
+
+        def _verify_slowly(self, model, _):
+            if not model.training:
+                time.sleep(self.slow_s["verify"])
 
         def _update(self, lr, skip):
             self._strike(late=1)
@@ -82,8 +88,8 @@ def injected(texts: Sequence[str]) -> Iterator[None]:
         def _strike(self, late):
             for fault in self.faults:
                 if (fault.step, fault.late) == (self.taken, late):
-                    if fault.kind == "slow":
-                        self.slow_s += fault.seconds
+                    if fault.kind in self.slow_s:
+                        self.slow_s[fault.kind] += fault.seconds
                     else:
                         strike(fault, self.cfg.output_dir)
 
