@@ -23,7 +23,8 @@ def run_command(main: Callable[[], None]) -> None:
     """
     code = 0
     faulthandler.enable()  # a mapped file that is cut short while it is read ends the process without an exception
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _terminated)
     try:
         main()
     except (InputError, OSError) as error:
@@ -54,9 +55,9 @@ def run_command(main: Callable[[], None]) -> None:
     _end(code)
 
 
-def _terminated(*_: object) -> None:
-    _explain("SIGTERM: the job was ended, or another rank failed", label="stopped")
-    _end(143)
+def _terminated(number: int, frame: object) -> None:
+    _explain(f"{signal.Signals(number).name}: the job was ended, or another rank failed", label="stopped")
+    _end(128 + number)
 
 
 def _end_launcher() -> None:

@@ -52,6 +52,11 @@ def launched() -> Launched:
     )
 
 
+def was_restarted() -> bool:
+    """Whether torchrun or SLURM started this job again by itself."""
+    return _number("TORCHELASTIC_RESTART_COUNT", 0) > 0 or _number("SLURM_RESTART_COUNT", 0) > 0
+
+
 def slurm_job() -> SlurmJob | None:
     """The job around this process; `name` is what `scontrol` calls it, 7_3 for the third task of array 7."""
     number = os.environ.get("SLURM_JOB_ID")

@@ -26,8 +26,7 @@ FILE = "provenance.json"
 # Keys that say where and how a run works, what it shows and keeps; another value makes no other numbers. The data have
 # a hash of their own, wherever they lie.
 _NOT_HASHED = """
-    rec dali num_workers prefetch_batches data_timeout_s
-    device threads collective_timeout_s
+    rec num_workers prefetch_batches data_timeout_s collective_timeout_s
     resume checkpoint_steps checkpoint_minutes checkpoint_keep checkpoint_keep_every checkpoint_keep_best
     checkpoint_error restart_limit requeue max_bad_steps spike_factor agreement_steps
     val_dir val_batch_size verbose frequent output using_tensorboard export_onnx save_all_states notes

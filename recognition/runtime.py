@@ -16,10 +16,11 @@ import torch.distributed as dist
 from recognition.cluster.network import choose_interface
 from recognition.cluster.rendezvous import rendezvous_address, rendezvous_url
 from recognition.environment import agent_keeps_store, keep_flight_record, launched
-from recognition.errors import InputError
+from recognition.errors import InputError, PeerEnded
 from recognition.heap import keep_freed_memory
 from recognition.liveness import Heartbeat, beating
 from recognition.log import LOG
+from recognition.whereabouts import PEER_GONE
 
 # Seconds that the others have to end once all have met for the last time.
 LEAVE_S = 10.0
@@ -56,6 +57,15 @@ class Runtime:
     def collective(self, name: str) -> AbstractContextManager[None]:
         """Note that this rank waits for the others inside the block, for the report of a hang."""
         return nullcontext() if self.heartbeat is None else self.heartbeat.collective(name)
+
+    def explained(self, error: BaseException) -> BaseException:
+        """The error itself, or what to say instead where a collective failed because of another rank."""
+        if not isinstance(error, RuntimeError):
+            return error
+        lost = None if self.heartbeat is None else self.heartbeat.explain(error)
+        if lost is None and any(text in str(error) for text in PEER_GONE):
+            return PeerEnded("another rank ended first")
+        return lost or error
 
     def wait_for_all(self, what: str) -> None:
         """Wait until every rank has come to the end of `what`, however long that takes them while they are alive.

@@ -86,9 +86,12 @@ class CheckpointStore:
         """The newest sound checkpoint, or None where there is none at all (collective; see `newest_checkpoint`)."""
         found = newest_checkpoint(self.folder, self._runtime, log)
         if found is not None:
-            # Known to be worthless, so they must not push sound ones out.
-            self._unsound = {entry.path for entry in self.checkpoints() if entry.step > found.step}
+            self.go_on_from(found.step)
         return found
+
+    def go_on_from(self, step: int) -> None:
+        """Say that the run goes on from the checkpoint of `step`: later ones must not push earlier ones out."""
+        self._unsound = {entry.path for entry in self.checkpoints() if entry.step > step}
 
     def checkpoints(self) -> list[Listed]:
         """Step and path of all checkpoints by step, unverified."""

@@ -79,17 +79,19 @@ class ActiveRows:
         self.wait()
         return torch.where(is_missed_G, self.num_drawn + place_N[start:], slot_G), self._used_T.clone()
 
-    def touches(self) -> torch.Tensor | int:
+    def touches(self) -> torch.Tensor:
         """How often each row was updated before, (S * c,) or one number for all."""
         classes = None if self.takes_all else self._classes().to(self.centers.home)
-        counts = self.centers.touches(classes)
-        return counts if isinstance(counts, int) else counts.to(self.centers.device)
+        return self.centers.touches(classes).to(self.centers.device)
 
     def end(self, lr: float, skip: torch.Tensor | None = None) -> None:
         """Put the rows back after a step at rate `lr`, which changed nothing where `skip` is not 0."""
         self.centers.advance(lr, skip)
-        if not self.takes_all:
-            self._travel(self.centers.put_back, self._classes().to(self.centers.home), self.rows_SCPD)
+        taken = 1 if skip is None else (skip == 0).to(self.centers.home, torch.int32)
+        if self.takes_all:
+            self.centers.count_all(taken)
+        else:
+            self._travel(self.centers.put_back, self._classes().to(self.centers.home), self.rows_SCPD, taken)
         self.rows_SCPD = self._draw = None
 
     def abandon(self) -> None:

@@ -61,7 +61,8 @@ class Centers:
                 self.table_KCPD[classes, :, 0] = self._initial(classes)
         # Whether every row has been given its initial centre.
         self.is_whole = self.file is None
-        self.steps = 0
+        # Steps so far, and how many of them changed nothing, which the host need not know.
+        self.steps, self.skipped = 0, torch.zeros((), dtype=torch.int64, device=self.home)
         self.missed = MissedSteps(self.home)
         # 4 bytes for a row's 4 KB and more.
         self._clock_K: torch.Tensor | None = None
@@ -98,8 +99,9 @@ class Centers:
         """All rows (K, c, P, D), in place: for steps that touch every class."""
         if not self.is_whole or self.has_clock:
             self.flush()
-        # Rows that every step touches never miss one.
-        self.forget_clock()
+        # Rows that every step touches never miss one; counts of touches that differ stay, and grow alike.
+        if self.optimizer.catches_up:
+            self.forget_clock()
         return self.table_KCPD[: self.num_local]
 
     def bring_in(self, classes_S: torch.Tensor, out_SCPD: torch.Tensor) -> None:
@@ -118,8 +120,8 @@ class Centers:
                 self._make_current(classes, aside)
                 rows.copy_(aside, non_blocking=True)
 
-    def put_back(self, classes_S: torch.Tensor, rows_SCPD: torch.Tensor) -> None:
-        """The inverse of `bring_in`, after the step's update and `advance`."""
+    def put_back(self, classes_S: torch.Tensor, rows_SCPD: torch.Tensor, taken: torch.Tensor | int = 1) -> None:
+        """The inverse of `bring_in`, after the step's update and `advance`; `taken` is 0 where it changed nothing."""
         for start in range(0, len(classes_S), _BLOCK_CLASSES):
             classes = classes_S[start : start + _BLOCK_CLASSES]
             self.table_KCPD.index_copy_(0, classes, rows_SCPD[start : start + _BLOCK_CLASSES].to(self.home))
@@ -127,21 +129,33 @@ class Centers:
         if self.optimizer.catches_up:
             clock_K[classes_S] = self.steps
         else:
-            clock_K.index_copy_(0, classes_S, clock_K[classes_S].clamp_min(0) + 1)
+            clock_K.index_copy_(0, classes_S, clock_K[classes_S].clamp_min(0) + taken)
         if self.file is not None:
             self.file.touched(rows_SCPD.nbytes)
 
-    def touches(self, classes_S: torch.Tensor | None) -> torch.Tensor | int:
-        """How often the rows of these classes (None: all) have been updated, for optimizers that ask."""
+    def touches(self, classes_S: torch.Tensor | None) -> torch.Tensor:
+        """How often the rows of these classes (None: all) have been updated, for optimizers that ask.
+
+        One number where no step told rows apart.
+        """
+        if classes_S is None and not self.has_clock:
+            return self.steps - self.skipped
         if classes_S is None:
-            return self.steps
+            classes_S = torch.arange(self.num_local, device=self.home)
         return self.clock_K[classes_S].clamp_min(0).repeat_interleave(self.subcenters)
 
     def advance(self, lr: float, skip: torch.Tensor | None = None) -> None:
         """One step at rate `lr` is over, for touched and untouched rows alike; where `skip` is not 0 it did nothing."""
         self.steps += 1
+        if skip is not None:
+            self.skipped += (skip != 0).to(self.skipped)
         if self.optimizer.catches_up and self._clock_K is not None:
             self.missed.append(self.optimizer.transition(lr), skip)
+
+    def count_all(self, taken: torch.Tensor | int) -> None:
+        """Note that a step touched every row, where rows were told apart before; `taken` is 0 if it changed nothing."""
+        if self.has_clock and not self.optimizer.catches_up:
+            self.clock_K[: self.num_local] += taken
 
     def flush(self) -> None:
         """Make every row, and make it up to date: what a checkpoint or an evaluation of the centres reads."""

@@ -173,7 +173,7 @@ class PartialFC(nn.Module):
 
             def update_(rows_RPD: torch.Tensor, grad_RD: torch.Tensor, place: slice) -> None:
                 before_RPD = None if skip is None else rows_RPD.clone()
-                optimizer.update_(rows_RPD, grad_RD, lr, touched if isinstance(touched, int) else touched[place])
+                optimizer.update_(rows_RPD, grad_RD, lr, touched if touched.ndim == 0 else touched[place])
                 if skip is not None:
                     rows_RPD.copy_(torch.where(skip != 0, before_RPD, rows_RPD))
 

@@ -17,7 +17,7 @@ from recognition.head.centers import UNTOUCHED, Centers, settle_
 from recognition.head.initial import initial_centers
 from recognition.head.missed import MissedSteps
 
-TABLE, CLOCK, MISSED = "head.table", "head.clock", "head.missed."
+TABLE, CLOCK, SKIPPED, MISSED = "head.table", "head.clock", "head.skipped", "head.missed."
 _BLOCK_CLASSES = 1 << 14
 
 
@@ -45,7 +45,7 @@ def shard_tensors(centers: Centers) -> dict[str, Tensor]:
     Rows stay as they are, with what they owe for missed steps noted beside them: to settle it here would round
     differently from a run that was not stored.
     """
-    tensors = {TABLE: centers.table_KCPD[: centers.num_local]}
+    tensors = {TABLE: centers.table_KCPD[: centers.num_local], SKIPPED: centers.skipped}
     if centers.has_clock or not centers.is_whole:
         tensors[CLOCK] = centers.clock_K[: centers.num_local]
         if centers.optimizer.catches_up:
@@ -58,8 +58,11 @@ def shard_facts(centers: Centers) -> ShardFacts:
     return ShardFacts(centers.first_class, centers.num_local, centers.steps, centers.is_whole)
 
 
-def restore_shard(centers: Centers, shards: Sequence[StoredShard]) -> None:
-    """Fill `centers` from the stored shards that hold its classes; InputError where they do not hold all of them."""
+def restore_shard(centers: Centers, shards: Sequence[StoredShard], *, takes_all: bool) -> None:
+    """Fill `centers`, all of which every step takes or not, from the stored shards that hold its classes.
+
+    InputError where they do not hold all of them.
+    """
     first, stop = centers.first_class, centers.first_class + centers.num_local
     used = [shard for shard in shards if _overlap(shard, first, stop)]
     if sum(end - start for start, end in (_overlap(shard, first, stop) for shard in used)) != centers.num_local:
@@ -67,10 +70,12 @@ def restore_shard(centers: Centers, shards: Sequence[StoredShard]) -> None:
     centers.steps, centers.is_whole = shards[0].facts.steps, all(shard.facts.is_whole for shard in used)
     clocked = [shard for shard in shards if CLOCK in shard.names]
     centers.missed.restore(centers.steps, _missed(clocked))
+    centers.skipped.copy_(shards[0].get(SKIPPED) if SKIPPED in shards[0].names else torch.tensor(0))
     centers.forget_clock()
-    if clocked:
+    if clocked or not takes_all:
         # A shard without a clock had all its rows touched by every step.
-        centers.clock_K.fill_(centers.steps)
+        touched = centers.steps if centers.optimizer.catches_up else centers.steps - centers.skipped
+        centers.clock_K[: centers.num_local] = touched
     for shard in used:
         start, end = _overlap(shard, first, stop)
         for begin in range(start, end, _BLOCK_CLASSES):

@@ -24,8 +24,8 @@ from recognition.runtime import Runtime
 from recognition.training.freezing import Freezing, thaw_step
 from recognition.training.metrics import import_wandb
 from recognition.training.optimizer import build_row_optimizer
+from recognition.training.plan import Plan, Progressed, plan_steps
 from recognition.training.restarts import require_progress
-from recognition.training.resume import Plan
 from recognition.training.run_directory import Opened, prepare_run_directory
 from recognition.training.starting import start_from
 from recognition.training.step import TrainStep
@@ -45,11 +45,11 @@ def open_training_set(cfg: TrainConfig) -> tuple[Source, TrainConfig, list[str]]
 
 
 def build_step(
-    cfg: TrainConfig, runtime: Runtime, *, first_step: int = 0, remarks: list[str] | None = None
+    cfg: TrainConfig, runtime: Runtime, *, plan: Plan | None = None, remarks: list[str] | None = None
 ) -> TrainStep:
     """Backbone and head, equal for any number of ranks at the same seed, with their optimizer.
 
-    A run that begins at step 0 starts from the model that `init` names, if any, and adds a remark on it.
+    A run that begins starts from the model that `init` names, if any, and adds a remark on it.
     """
     torch.manual_seed(cfg.seed)
     backbone = build_backbone(
@@ -73,13 +73,18 @@ def build_step(
         mode=cfg.head_mode,
         operands=cfg.head_operands,
     )
-    if first_step == 0:
+    plan = plan or plan_steps(cfg, runtime.world, Progressed())
+    if plan.samples == 0:
         start_from(cfg, backbone, head, runtime, [].append if remarks is None else remarks.append)
     until = thaw_step(
-        cfg.thaw_epoch, num_samples=cfg.num_image, global_batch=cfg.batch_size * runtime.world * cfg.gradient_acc
+        cfg.thaw_epoch,
+        num_samples=cfg.num_image,
+        global_batch=plan.samples_a_step,
+        first=plan.first,
+        seen=plan.samples,
     )
     freezing = Freezing(backbone, cfg.freeze, until=until)
-    freezing.advance(first_step)
+    freezing.advance(plan.first)
     take_step = TrainStep(backbone, head, cfg=cfg, runtime=runtime, freezing=freezing)
     torch.manual_seed(cfg.seed + 1 + runtime.rank)  # dropout differs between ranks, initial weights do not
     return take_step
@@ -131,9 +136,8 @@ def begin_run(
         )
         add_provenance(cfg.output_dir, facts)
     runtime.wait_for_all("the start of the run")
-    newest = None if opened.checkpoint is None else opened.checkpoint.step
     limit = cfg.restart_limit
-    require_progress(cfg.output_dir, newest, restarts=launched().restarts, limit=limit, runtime=runtime)
+    require_progress(cfg.output_dir, opened.step, restarts=launched().restarts, limit=limit, runtime=runtime)
     return cfg.output_dir
 
 

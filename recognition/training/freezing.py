@@ -12,12 +12,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from recognition.training.parts import is_part_of, require_parts
 
 
-def thaw_step(thaw_epoch: float | None, *, num_samples: int, global_batch: int) -> int | None:
-    """The first step that begins at `thaw_epoch` or later, None for never; `global_batch` is the images of a step."""
+def thaw_step(
+    thaw_epoch: float | None, *, num_samples: int, global_batch: int, first: int = 0, seen: int = 0
+) -> int | None:
+    """The first step that begins at `thaw_epoch` or later, None for never; `global_batch` is the images of a step.
+
+    Step `first` begins after `seen` images: what has thawed stays so, however steps are counted afterwards.
+    """
     if thaw_epoch is None:
         return None
     # As a fraction: 1.1 * 100 is a little more than 110 in floats, and would thaw a step too late.
-    return math.ceil(Fraction(str(thaw_epoch)) * num_samples / global_batch)
+    return first + max(0, math.ceil((Fraction(str(thaw_epoch)) * num_samples - seen) / global_batch))
 
 
 class Freezing:

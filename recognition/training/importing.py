@@ -21,8 +21,8 @@ from recognition.head.stored import CLOCK, TABLE, ShardFacts, StoredShard, resto
 from recognition.provenance import provenance
 from recognition.runtime import Runtime
 from recognition.training.assembly import build_step, open_training_set
+from recognition.training.plan import Progressed, plan_steps
 from recognition.training.saving import Saving
-from recognition.training.state import Progressed, prepare_optimizer_state
 from recognition.training.step import TrainStep
 from recognition.weights import require_same_tensors
 
@@ -40,7 +40,7 @@ def import_arcface_torch(folder: str | PathLike, cfg: TrainConfig, log: Callable
     require_fitting(theirs, cfg)
     progressed = position(theirs, cfg)
     # Whether anything is still frozen; this process counts steps of its own global batch.
-    take_step = build_step(cfg, runtime, first_step=progressed.samples // (cfg.batch_size * cfg.gradient_acc))
+    take_step = build_step(cfg, runtime, plan=plan_steps(cfg, runtime.world, progressed))
     fill(take_step, theirs)
     facts = {**provenance(cfg, source, runtime), "imported": str(folder)}
     # There is no training here that could go on without it.
@@ -95,13 +95,12 @@ def fill(take_step: TrainStep, theirs: ArcfaceTorchSet) -> None:
     backbone.load_state_dict({**theirs.backbone, **means})
     if take_step.average is not None:
         take_step.average.module.load_state_dict(backbone.state_dict())
-    prepare_optimizer_state(optimizer)
     slots = theirs.backbone_slots()
     for name, parameter in backbone.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             if name in slots:
                 value.copy_(slots[name][key])
-    restore_shard(take_step.head.centers, [_shard(theirs)])
+    restore_shard(take_step.head.centers, [_shard(theirs)], takes_all=take_step.head.active.takes_all)
 
 
 def _shard(theirs: ArcfaceTorchSet) -> StoredShard:

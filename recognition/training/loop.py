@@ -18,13 +18,13 @@ from recognition.training.assembly import begin_run, build_step, leave_finished,
 from recognition.training.evaluation import Evaluation, averaged_statistics, open_targets
 from recognition.training.finish import finish_run, keep_models
 from recognition.training.metrics import MetricsWriter
+from recognition.training.plan import Plan, Progressed, plan_steps
 from recognition.training.preemption import StopRequest
 from recognition.training.progress import Progress
-from recognition.training.resume import Plan, plan_steps
 from recognition.training.run_directory import open_run, status_of
 from recognition.training.saving import Saving
 from recognition.training.schedule import learning_rate
-from recognition.training.state import Progressed, restore
+from recognition.training.state import restore
 from recognition.training.vote import NOTHING
 
 
@@ -41,16 +41,16 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     if opened.was_finished and plan.first == plan.last:
         return leave_finished(cfg, runtime)
     targets = open_targets(cfg, runtime)
-    take_step = build_step(cfg, runtime, first_step=plan.first, remarks=remarks)
+    take_step = build_step(cfg, runtime, plan=plan, remarks=remarks)
     loader = open_loader(source, cfg, runtime, plan)
     try_first(source, cfg.image_size)
     if opened.checkpoint is not None:
         restore(take_step, opened.checkpoint)
     run_dir = begin_run(cfg, runtime, remarks, opened, plan, facts)
     with (
-        status_of(run_dir, runtime, first=plan.first, last=plan.last),
+        status_of(run_dir, runtime, first=plan.first, last=plan.last) as status,
         MetricsWriter(run_dir if runtime.is_main else None, cfg, plan=plan) as metrics,
-        Saving(run_dir, take_step, cfg=cfg, runtime=runtime, facts=facts) as saving,
+        Saving(run_dir, take_step, cfg=cfg, runtime=runtime, facts=facts, goes_on_from=opened.step) as saving,
         StopRequest() as stop,
     ):
         evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics, best=was.best)
@@ -73,7 +73,8 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
             now = Progressed(
                 was.step + done - plan.first, plan.samples_after(done), evaluate.best, tuple(progress.spikes.losses)
             )
-            saving.after_step(now, agreed, is_best=is_best, is_last=done == plan.last)
+            is_stored = saving.after_step(now, agreed, is_best=is_best, is_last=done == plan.last)
+            status.at(done, is_stored=is_stored)
             if agreed.stop and done < plan.last:
                 stop_here(runtime, stop, saving, done, plan)
         progress.close()

@@ -13,6 +13,8 @@ from torch import nn
 
 INITIAL = 2.0**16
 GROWTH_STEPS = 100
+# A scale that nothing makes overflow would else grow to infinity, and stay there.
+LARGEST = 2.0**24
 
 
 class LossScale:
@@ -41,7 +43,7 @@ class LossScale:
         if not self.enabled:
             return
         grows = self.good_steps + 1 == GROWTH_STEPS
-        grown = torch.where(grows, self.scale * 2, self.scale)
+        grown = torch.where(grows, self.scale * 2, self.scale).clamp_max(LARGEST)
         self.scale = torch.where(overflow != 0, self.scale / 2, grown)
         self.good_steps = torch.where((overflow != 0) | grows, 0, self.good_steps + 1)
 

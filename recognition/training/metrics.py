@@ -15,7 +15,7 @@ from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
 from recognition.log import LOG
 from recognition.strict_json import finite
-from recognition.training.resume import Plan
+from recognition.training.plan import Plan
 from recognition.training.row_file import RowFile
 
 
@@ -27,7 +27,7 @@ class MetricsWriter:
         self.rows = self.tensorboard = self.wandb = None
         if run_dir is None:
             return
-        forget_rows_after(run_dir, plan.samples)
+        forget_rows_after(run_dir, plan.samples, verified=plan.first < plan.last)
         self.rows = RowFile(run_dir / "metrics.jsonl")
         if cfg.using_tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -104,13 +104,18 @@ def start_wandb(run_dir: Path, cfg: TrainConfig) -> Any:
     )
 
 
-def forget_rows_after(run_dir: Path, samples: int) -> None:
-    """Take later rows out of metrics.jsonl: a run that goes on after so many samples will write them again."""
+def forget_rows_after(run_dir: Path, samples: int, *, verified: bool) -> None:
+    """Take later rows out of metrics.jsonl: a run that goes on after so many samples will write them again.
+
+    Those of a verification at this very place go too unless it is `verified`, not to be done again.
+    """
     path = run_dir / "metrics.jsonl"
     if not path.is_file():
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if _samples_of(line) <= samples]
+    if not verified:
+        kept = [line for line in kept if _samples_of(line) < samples or '"kind": "verification"' not in line]
     if kept != lines:
         write_text(path, "".join(kept))
 

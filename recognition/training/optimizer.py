@@ -38,7 +38,15 @@ def build_optimizer(backbone: nn.Module, head: nn.Module, cfg: TrainConfig) -> t
     """
     groups = parameter_groups(backbone, head, cfg) or [{"params": [], "lr_factor": 1.0}]
     if cfg.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=cfg.lr, fused=True)
+        adamw = torch.optim.AdamW(groups, lr=cfg.lr, fused=True)
+        # What its first step would make: a run may be stored, and gone on with, before any step counted.
+        for parameter in (parameter for group in groups for parameter in group["params"]):
+            adamw.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        return adamw
     sgd = torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, fused=True)
     if cfg.momentum > 0:
         # torch 2.13 leaves the buffers of fused SGD uninitialised when the scaler skips the very first step.

@@ -17,7 +17,7 @@ from recognition.data.loader import Batch
 from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.training.metrics import MetricsWriter
-from recognition.training.resume import Plan
+from recognition.training.plan import Plan
 from recognition.training.spikes import SpikeLog, stream_ids
 from recognition.training.step import StepOutput
 from recognition.training.stopwatch import Stopwatch
@@ -92,7 +92,9 @@ class Progress:
         is_due = self.is_due(step)
         if self.reads_at_once or is_due:
             self._note_loss(step, output.loss.item(), agreed)
-        self.stragglers.note(wait_s, computing.read_s() if self.reads_at_once or is_due else 0.0)
+        compute_s = computing.read_s() if self.reads_at_once or is_due else 0.0
+        if step > self.plan.first:  # the first finds caches and buffers empty
+            self.stragglers.note(wait_s, compute_s)
         if is_due:
             is_window = self.runtime.world > 1 and self.stragglers.steps >= WINDOW_STEPS
             spread = self.stragglers.read(self.runtime) if is_window else None

@@ -19,10 +19,12 @@ from recognition.checkpoint.layout import FOLDER, STATE
 from recognition.checkpoint.opening import Checkpoint, newest_checkpoint
 from recognition.collectives import gather_text
 from recognition.config import TrainConfig, config_json
+from recognition.environment import was_restarted
 from recognition.errors import InputError, Stopped
 from recognition.runtime import Runtime
+from recognition.training.plan import Progressed
 from recognition.training.resume import contradictions
-from recognition.training.state import Progressed, progressed_of
+from recognition.training.state import progressed_of
 
 STATUS, JOBS = "status.json", "slurm"
 
@@ -39,6 +41,11 @@ class Opened:
     def document(self) -> Mapping[str, Any]:
         """The state document of the checkpoint."""
         return self.checkpoint.document(STATE)
+
+    @property
+    def step(self) -> int | None:
+        """Steps taken up to the checkpoint, None without one."""
+        return None if self.checkpoint is None else self.checkpoint.step
 
     @property
     def progressed(self) -> Progressed:
@@ -58,7 +65,9 @@ def open_run(cfg: TrainConfig, runtime: Runtime, facts: Mapping[str, Any]) -> Op
     # The main rank's view counts: a shared file system may show the others something older.
     seen = json.loads(gather_text(json.dumps([bool(listed(folder)), read_status(cfg.output_dir)]), runtime)[0])
     has_checkpoints, status = seen
-    if cfg.resume is False or not has_checkpoints:
+    # What a person once said to a job does not count again when the job is started again by itself.
+    starts_anew = cfg.resume is False and not was_restarted()
+    if starts_anew or not has_checkpoints:
         if cfg.resume is True:
             raise InputError(f"resume=True, but {folder} holds no checkpoint; resume=auto starts anew then")
         return Opened()
@@ -110,25 +119,42 @@ def read_status(run_dir: Path) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
-def write_status(run_dir: Path, state: str, **facts: Any) -> None:
-    """Say what became of the run: "running", "finished", "stopped" (on request, with a checkpoint) or "failed"."""
-    text = json.dumps({"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **facts}, indent=2)
-    write_text(run_dir / STATUS, text + "\n")
+class Status:
+    """status.json, kept true: launchers go by it, not by exit codes."""
+
+    def __init__(self, run_dir: Path, runtime: Runtime, *, first: int, last: int) -> None:
+        self.run_dir, self.runtime, self.step, self.last = run_dir, runtime, first, last
+
+    def write(self, state: str, why: str = "") -> None:
+        """Say what became of the run: "running", "finished", "stopped" (on request, with a checkpoint) or "failed"."""
+        if self.runtime.is_main:
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            facts = {"state": state, "step": self.step, "steps": self.last, "time": now} | ({"why": why} if why else {})
+            write_text(self.run_dir / STATUS, json.dumps(facts, indent=2) + "\n")
+
+    def at(self, step: int, *, is_stored: bool) -> None:
+        """Note how far the run is, in the file when a checkpoint says so, too."""
+        self.step = step
+        if is_stored:
+            # A full disk is no reason to stop; the state is still the right one.
+            with contextlib.suppress(OSError):
+                self.write("running")
 
 
 @contextmanager
-def status_of(run_dir: Path, runtime: Runtime, *, first: int, last: int) -> Iterator[None]:
-    """Keep status.json true while the block runs and after it: launchers go by it, not by exit codes."""
-    if not runtime.is_main:
-        yield
-        return
-    write_status(run_dir, "running", step=first, steps=last)
+def status_of(run_dir: Path, runtime: Runtime, *, first: int, last: int) -> Iterator[Status]:
+    """Keep status.json while the block runs, and let it say afterwards how that ended."""
+    status = Status(run_dir, runtime, first=first, last=last)
+    status.write("running")
     try:
-        yield
+        yield status
     except BaseException as error:
+        explained = runtime.explained(error)
         state = "stopped" if isinstance(error, (Stopped, KeyboardInterrupt)) else "failed"
         # The disk is full, perhaps: the error on its way says more.
         with contextlib.suppress(OSError):
-            write_status(run_dir, state, steps=last, why=f"{type(error).__name__}: {error}"[:2000])
+            status.write(state, f"{type(explained).__name__}: {explained}"[:2000])
+        if explained is not error:
+            raise explained from error
         raise
-    write_status(run_dir, "finished", step=last, steps=last)
+    status.write("finished")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,8 @@ from recognition.config import TrainConfig
 from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.training.agreement import require_agreement
-from recognition.training.state import Progressed, rank_tensors, replicated_tensors, state_document
+from recognition.training.plan import Progressed
+from recognition.training.state import rank_tensors, replicated_tensors, state_document
 from recognition.training.step import TrainStep
 from recognition.training.vote import Agreed
 
@@ -29,7 +31,14 @@ class Saving:
     """Writes checkpoints of a run when they are due; the run's folder belongs to this process while it is open."""
 
     def __init__(
-        self, run_dir: Path, take_step: TrainStep, *, cfg: TrainConfig, runtime: Runtime, facts: dict[str, Any]
+        self,
+        run_dir: Path,
+        take_step: TrainStep,
+        *,
+        cfg: TrainConfig,
+        runtime: Runtime,
+        facts: Mapping[str, Any],
+        goes_on_from: int | None = None,
     ) -> None:
         self.take_step, self.cfg, self.runtime, self.facts = take_step, cfg, runtime, facts
         self.store = CheckpointStore(
@@ -39,6 +48,8 @@ class Saving:
             keep_every_steps=cfg.checkpoint_keep_every,
             keep_best=cfg.checkpoint_keep_best,
         )
+        if goes_on_from is not None:
+            self.store.go_on_from(goes_on_from)
         self.since = time.monotonic()
         self.saved_step = -1
 
@@ -48,18 +59,19 @@ class Saving:
         limit_s = 60 * self.cfg.checkpoint_minutes
         return self.runtime.is_main and limit_s > 0 and time.monotonic() - self.since >= limit_s
 
-    def after_step(self, progressed: Progressed, agreed: Agreed, *, is_best: bool, is_last: bool) -> None:
+    def after_step(self, progressed: Progressed, agreed: Agreed, *, is_best: bool, is_last: bool) -> bool:
         """Store the state if it is due, and let the ranks compare their weights if that is; collective in either case.
 
         A checkpoint is due every `checkpoint_steps`, when all agreed to save or to stop, with the best model so far,
-        and at the end.
+        and at the end. True if one was written.
         """
         every, done = self.cfg.checkpoint_steps, progressed.step
         is_best = is_best and self.cfg.checkpoint_keep_best
         if is_best or is_last or agreed.save or agreed.stop or (every > 0 and done % every == 0):
-            self.save(progressed, is_best=is_best)
-        elif self.cfg.agreement_steps > 0 and done % self.cfg.agreement_steps == 0:
+            return self.save(progressed, is_best=is_best)
+        if self.cfg.agreement_steps > 0 and done % self.cfg.agreement_steps == 0:
             require_agreement(replicated_tensors(self.take_step), self.runtime, step=done)
+        return False
 
     def save(self, progressed: Progressed, *, is_best: bool = False) -> bool:
         """Store the state on all ranks; False, with the reason in the log, if it could not be and the run goes on.
@@ -82,7 +94,7 @@ class Saving:
             if self.cfg.checkpoint_error == "stop":
                 raise
             if self.runtime.is_main:
-                LOG.warning("checkpoint of step %d not written: %s; training goes on", progressed.step, error)
+                LOG.warning("not written: %s; the run goes on, earlier checkpoints are as they were", error)
             return False
         finally:
             self.since = time.monotonic()

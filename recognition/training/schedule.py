@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 
 def learning_rate(
@@ -31,4 +32,10 @@ def step_counts(
     Batches run across the ends of epochs, so nothing but the run's very last part-batch is left out.
     """
     global_batch = batch_size * world * gradient_acc
-    return int(num_samples * num_epoch // global_batch), int(num_samples * warmup_epoch // global_batch)
+    return images_of(num_epoch, num_samples) // global_batch, images_of(warmup_epoch, num_samples) // global_batch
+
+
+def images_of(epochs: float, num_samples: int) -> int:
+    """Whole images in so many epochs of `num_samples`."""
+    # As a fraction: 0.58 * 100 is a little less than 58 in floats.
+    return int(Fraction(str(epochs)) * num_samples)

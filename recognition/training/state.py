@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -23,23 +23,11 @@ from recognition.config import TrainConfig, config_json
 from recognition.errors import InputError
 from recognition.head.stored import ShardFacts, StoredShard, restore_shard, shard_facts, shard_tensors
 from recognition.permutation import permutation_keys
+from recognition.training.plan import Progressed
 from recognition.training.step import TrainStep
 
 RNG_CPU, RNG_CUDA = "random.cpu", "random.cuda"
 _RESEED = int.from_bytes(b"reseed", "big")
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """How far a run has come: steps taken, samples of the stream seen, best mean accuracy so far, latest losses.
-
-    `step` counts every step of the run and only grows; the step of the schedule follows from `samples`.
-    """
-
-    step: int = 0
-    samples: int = 0
-    best: float | None = None
-    losses: tuple[float, ...] = ()
 
 
 def replicated_tensors(take_step: TrainStep) -> dict[str, Tensor]:
@@ -103,14 +91,13 @@ def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:
         raise InputError(
             f"{checkpoint.path} has {document['num_classes']} class centres, the run {take_step.head.num_classes}"
         )
-    prepare_optimizer_state(take_step.optimizer)
     replicated, file = replicated_tensors(take_step), checkpoint.tensor_file(REPLICATED)
     # What thaws with the very step that is next had no memory yet, and begins from zero.
     for name in _memory_of_thawed(take_step) - set(file.keys()):
         del replicated[name]
     _fill(replicated, file)
     files = rank_files(checkpoint)
-    restore_shard(take_step.head.centers, stored_shards(checkpoint))
+    restore_shard(take_step.head.centers, stored_shards(checkpoint), takes_all=take_step.head.active.takes_all)
     if len(files) == runtime.world:
         own = files[runtime.rank]
         _fill(own_tensors(take_step), own)
@@ -122,16 +109,6 @@ def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:
         tensor.copy_(mean_over_ranks([file.get(name) for file in files]))
     key = permutation_keys(_RESEED, take_step.cfg.seed, document["step"], runtime.rank)[0]
     torch.manual_seed(int(key >> 1))
-
-
-def prepare_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
-    """Give an optimizer that has not stepped yet the tensors that its first step would make: a restore fills them."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            state = optimizer.state[parameter]
-            if isinstance(optimizer, torch.optim.AdamW) and not state:
-                state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
 
 
 def stored_shards(checkpoint: Checkpoint) -> list[StoredShard]:

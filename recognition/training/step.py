@@ -189,6 +189,9 @@ class TrainStep:
     def _cast(self, loss: torch.Tensor, grad_norm: torch.Tensor, stop: bool, save: bool) -> Ballot:
         is_bad = self.head.is_bad | ~torch.isfinite(loss)
         overflow = ~torch.isfinite(grad_norm)
+        for parameter in self.head.parameters():
+            if parameter.grad is not None:
+                overflow = overflow | ~torch.isfinite(parameter.grad).all()
         # fp16 looks for its scale by overflowing; below 1 it is no longer the scale that is to blame.
         is_bad = is_bad | (overflow & (self.loss_scale.scale <= 1)) if self.loss_scale.enabled else is_bad | overflow
         return self.vote.cast(is_bad=is_bad, overflow=overflow, stop=stop, save=save)

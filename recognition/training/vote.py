@@ -48,7 +48,6 @@ class Vote:
         self.in_a_row = torch.zeros((), dtype=torch.int64, device=runtime.device)
         # The longest row since it was last asked for: where nothing waits for the device, a row may have ended by then.
         self.longest = torch.zeros_like(self.in_a_row)
-        self.skipped = torch.zeros_like(self.in_a_row)
 
     def cast(self, *, is_bad: torch.Tensor, overflow: torch.Tensor, stop: bool = False, save: bool = False) -> Ballot:
         """One collective. `is_bad`: loss or gradient not finite; `overflow`: fp16's scale was too large, no more."""
@@ -60,7 +59,6 @@ class Vote:
         kept = torch.where(ballot.overflow != 0, self.in_a_row, 0)
         self.in_a_row = torch.where(ballot.is_bad != 0, self.in_a_row + 1, kept)
         self.longest = torch.maximum(self.longest, self.in_a_row)
-        self.skipped = self.skipped + (ballot.skip != 0)
         return ballot
 
     def longest_row(self) -> int:
@@ -70,4 +68,4 @@ class Vote:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The live tensors: what a resume needs, and writes to."""
-        return {"in_a_row": self.in_a_row, "longest": self.longest, "skipped": self.skipped}
+        return {"in_a_row": self.in_a_row, "longest": self.longest}

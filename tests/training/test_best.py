@@ -16,7 +16,7 @@ from recognition.training import evaluation, loop
 from recognition.training.evaluation import Evaluation
 from recognition.training.loop import train
 from recognition.training.metrics import MetricsWriter, read_rows
-from recognition.training.resume import Plan
+from recognition.training.plan import Plan
 from recognition.verification import Pairs
 from recognition.verification.protocol import verify_pairs
 from recognition.verification.scores import Score

@@ -107,7 +107,7 @@ def mean_state(states):
 
 def taken_up(runtime, folder, *overrides):
     """Rows of the imported centres as this number of ranks has them, and how often AdamW has updated each."""
-    take_step = assembly.build_step(run_config(folder, runtime.world, *overrides), runtime, first_step=2)
+    take_step = assembly.build_step(run_config(folder, runtime.world, *overrides), runtime)
     restore(take_step, open_checkpoint(folder / "run" / "checkpoints" / "step-00000002", runtime))
     centers = take_step.head.centers
     centers.flush()

@@ -9,7 +9,7 @@ import pytest
 
 from recognition.errors import InputError
 from recognition.training.metrics import MetricsWriter, read_rows
-from recognition.training.resume import Plan
+from recognition.training.plan import Plan
 from tests.training.linear_backbone import config
 
 PLAN = Plan(0, 9, 9, 0, samples=0, samples_a_step=8)

@@ -5,8 +5,8 @@ import torch
 
 from recognition.data.loader import Batch
 from recognition.runtime import Runtime
+from recognition.training.plan import Plan
 from recognition.training.progress import Progress, Throughput, duration
-from recognition.training.resume import Plan
 from recognition.training.step import StepOutput
 from recognition.training.stopwatch import Stopwatch
 from recognition.training.stragglers import StragglerReport
