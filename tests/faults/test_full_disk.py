@@ -15,7 +15,8 @@ from tests.faults.jobs import Job
 from tests.faults.test_kills import OPTIONS, STEPS, outcome, run
 from tests.ranks import run_ranks
 
-FULL_AT = "fill:rank=0,step=7"
+# Between these steps metrics.jsonl needs another block of the disk, too.
+FULL_AT, FREE_AT = "fill:rank=0,step=12", "free:rank=0,step=17"
 
 
 @pytest.fixture
@@ -31,19 +32,19 @@ def small_disk(tmp_path):
 
 def test_a_run_whose_disk_is_full_for_a_while_ends_as_if_it_had_not_been(small_disk, tmp_path):
     run_ranks(run, 2, tmp_path)
-    run_ranks(run, 2, small_disk, FULL_AT, "free:rank=0,step=13")
+    run_ranks(run, 2, small_disk, FULL_AT, FREE_AT)
     assert outcome(small_disk / "run") == outcome(tmp_path / "run")
     log = (small_disk / "run" / "training.log").read_text()
-    assert re.findall(r"checkpoint of step (\d+) not written", log) in ([], ["10"])  # it is not for the log itself
-    assert re.findall(r"checkpoint: .*/step-0*(\d+) ", log) == ["5", "15", "20"]
+    assert re.findall(r"checkpoint of step (\d+) not written", log) in ([], ["15"])  # it is not for the log itself
+    assert re.findall(r"checkpoint: .*/step-0*(\d+) ", log) == ["5", "10", "20"]
     assert json.loads((small_disk / "run" / "status.json").read_text())["state"] == "finished"
 
 
 def test_a_run_that_ends_while_its_disk_is_full_goes_on_from_the_checkpoint_before(small_disk, tmp_path):
     run_ranks(run, 2, tmp_path)
     with pytest.raises(RuntimeError):
-        run_ranks(run, 2, small_disk, FULL_AT, "boom:rank=1,step=12")
-    assert newest_checkpoint(small_disk / "run" / "checkpoints", Runtime(), pytest.fail).step == 5
+        run_ranks(run, 2, small_disk, FULL_AT, "boom:rank=1,step=16")
+    assert newest_checkpoint(small_disk / "run" / "checkpoints", Runtime(), pytest.fail).step == 10
     (small_disk / "filler").unlink()
     run_ranks(run, 2, small_disk)
     assert outcome(small_disk / "run") == outcome(tmp_path / "run")
@@ -58,11 +59,11 @@ def test_a_run_that_is_to_stop_says_where_and_how_many_bytes(small_disk):
         lines = re.findall(rf"^\[rank {rank}\] error: (.*)$", log, re.MULTILINE)
         assert len(lines) == 1
         assert re.search(
-            rf"checkpoint of step 10 .*needs (\d+) bytes and \d+ are free in {small_disk / 'run' / 'checkpoints'}",
+            rf"checkpoint of step 15 .*needs (\d+) bytes and \d+ are free in {small_disk / 'run' / 'checkpoints'}",
             lines[0],
         )
     assert "Traceback" not in log
-    assert newest_checkpoint(small_disk / "run" / "checkpoints", Runtime(), pytest.fail).step == 5
+    assert newest_checkpoint(small_disk / "run" / "checkpoints", Runtime(), pytest.fail).step == 10
 
 
 def run_unheard(runtime, folder, *faults):
