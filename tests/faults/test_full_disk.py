@@ -50,8 +50,8 @@ def test_a_run_that_ends_while_its_disk_is_full_goes_on_from_the_checkpoint_befo
     assert outcome(small_disk / "run") == outcome(tmp_path / "run")
 
 
-def test_a_run_that_is_to_stop_says_where_and_how_many_bytes(small_disk):
-    with Job(small_disk, *OPTIONS, FULL_AT, "checkpoint_error=stop") as job:
+def test_a_run_that_is_to_stop_says_where_and_how_many_bytes(small_disk, tmp_path):
+    with Job(small_disk, *OPTIONS, FULL_AT, "checkpoint_error=stop", log_folder=tmp_path) as job:
         (small_disk.parent / "log").symlink_to(job.log_file)
         assert job.end() != 0
         log = job.log
