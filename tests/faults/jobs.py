@@ -28,9 +28,16 @@ class Job:
     """
 
     def __init__(
-        self, folder: Path, *words: str, ranks: int = 2, restarts: int = 0, environment: dict[str, str] | None = None
+        self,
+        folder: Path,
+        *words: str,
+        ranks: int = 2,
+        restarts: int = 0,
+        environment: dict[str, str] | None = None,
+        log_folder: Path | None = None,
     ) -> None:
-        self.run_dir, self.log_file = folder / "run", folder / f"job-{uuid.uuid4().hex[:8]}.log"
+        self.run_dir = folder / "run"
+        self.log_file = (log_folder or folder) / f"job-{uuid.uuid4().hex[:8]}.log"
         self.mark = f"{MARK}={uuid.uuid4().hex}"
         plain = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "TORCHELASTIC"))}
         plain |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **(environment or {})}

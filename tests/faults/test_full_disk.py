@@ -50,9 +50,8 @@ def test_a_run_that_ends_while_its_disk_is_full_goes_on_from_the_checkpoint_befo
     assert outcome(small_disk / "run") == outcome(tmp_path / "run")
 
 
-def test_a_run_that_is_to_stop_says_where_and_how_many_bytes(small_disk):
-    with Job(small_disk, *OPTIONS, FULL_AT, "checkpoint_error=stop") as job:
-        (small_disk.parent / "log").symlink_to(job.log_file)
+def test_a_run_that_is_to_stop_says_where_and_how_many_bytes(small_disk, tmp_path):
+    with Job(small_disk, *OPTIONS, FULL_AT, "checkpoint_error=stop", log_folder=tmp_path) as job:
         assert job.end() != 0
         log = job.log
     for rank in (0, 1):
@@ -62,7 +61,7 @@ def test_a_run_that_is_to_stop_says_where_and_how_many_bytes(small_disk):
             rf"checkpoint of step 15 .*needs (\d+) bytes and \d+ are free in {small_disk / 'run' / 'checkpoints'}",
             lines[0],
         )
-    assert "Traceback" not in log
+    assert re.search(r'File ".*/recognition/', log) is None  # torchrun shows a traceback, of its own
     assert newest_checkpoint(small_disk / "run" / "checkpoints", Runtime(), pytest.fail).step == 10
 
 
