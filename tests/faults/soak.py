@@ -22,11 +22,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recognition.checkpoint.opening import open_checkpoint
 from recognition.training.loop import train
-from recognition.training.metrics import read_rows
 from tests.faults.faults import fill
 from tests.faults.jobs import Job, steps_logged
+from tests.faults.twenty_steps import outcome
 from tests.ranks import run_ranks
 from tests.training.small_runs import small
 
@@ -51,13 +50,6 @@ def options(steps: int) -> list[str]:
 def undisturbed(runtime, folder: Path, steps: int) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         train(small(folder, *options(steps)), runtime)
-
-
-def outcome(run_dir: Path, steps: int) -> tuple[dict[str, str], list[tuple]]:
-    """SHA-256 of the last checkpoint's tensors, and the losses of all steps."""
-    files = open_checkpoint(run_dir / "checkpoints" / f"step-{steps:08d}").manifest.files
-    tensors = {file.name: file.sha256 for file in files if file.name.endswith(".safetensors")}
-    return tensors, [(row["step"], row["loss"]) for row in read_rows(run_dir, "train")]
 
 
 @contextmanager

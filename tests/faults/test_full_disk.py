@@ -12,7 +12,7 @@ from recognition.checkpoint.opening import newest_checkpoint
 from recognition.errors import Stopped
 from recognition.runtime import Runtime
 from tests.faults.jobs import Job
-from tests.faults.test_kills import OPTIONS, STEPS, outcome, run
+from tests.faults.twenty_steps import OPTIONS, STEPS, outcome, run
 from tests.ranks import run_ranks
 
 # Between these steps metrics.jsonl needs another block of the disk, too.
@@ -30,24 +30,22 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_run_whose_disk_is_full_for_a_while_ends_as_if_it_had_not_been(small_disk, tmp_path):
-    run_ranks(run, 2, tmp_path)
+def test_a_run_whose_disk_is_full_for_a_while_ends_as_if_it_had_not_been(small_disk, undisturbed):
     run_ranks(run, 2, small_disk, FULL_AT, FREE_AT)
-    assert outcome(small_disk / "run") == outcome(tmp_path / "run")
+    assert outcome(small_disk / "run") == undisturbed
     log = (small_disk / "run" / "training.log").read_text()
     assert re.findall(r"checkpoint of step (\d+) not written", log) in ([], ["15"])  # it is not for the log itself
     assert re.findall(r"checkpoint: .*/step-0*(\d+) ", log) == ["5", "10", "20"]
     assert json.loads((small_disk / "run" / "status.json").read_text())["state"] == "finished"
 
 
-def test_a_run_that_ends_while_its_disk_is_full_goes_on_from_the_checkpoint_before(small_disk, tmp_path):
-    run_ranks(run, 2, tmp_path)
+def test_a_run_that_ends_while_its_disk_is_full_goes_on_from_the_checkpoint_before(small_disk, undisturbed):
     with pytest.raises(RuntimeError):
         run_ranks(run, 2, small_disk, FULL_AT, "boom:rank=1,step=16")
     assert newest_checkpoint(small_disk / "run" / "checkpoints", Runtime(), pytest.fail).step == 10
     (small_disk / "filler").unlink()
     run_ranks(run, 2, small_disk)
-    assert outcome(small_disk / "run") == outcome(tmp_path / "run")
+    assert outcome(small_disk / "run") == undisturbed
 
 
 def test_a_run_that_is_to_stop_says_where_and_how_many_bytes(small_disk, tmp_path):

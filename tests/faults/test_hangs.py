@@ -8,15 +8,13 @@ import time
 import pytest
 
 from tests.faults.jobs import Job, steps_logged
-from tests.faults.test_kills import OPTIONS, outcome, run
-from tests.ranks import run_ranks
+from tests.faults.twenty_steps import OPTIONS, outcome
 
 TIMEOUT_S = 10
 
 
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.nightly)])
-def test_a_rank_that_is_stopped_is_named_and_the_run_goes_on(tmp_path, rank):
-    run_ranks(run, 2, tmp_path / "undisturbed")
+def test_a_rank_that_is_stopped_is_named_and_the_run_goes_on(tmp_path, rank, undisturbed):
     slow = tuple(f"slow:rank={slow},seconds=0.3" for slow in (0, 1))
     with Job(tmp_path, *OPTIONS, *slow, f"collective_timeout_s={TIMEOUT_S}", restarts=1) as job:
         job.until_step(7)
@@ -40,4 +38,4 @@ def test_a_rank_that_is_stopped_is_named_and_the_run_goes_on(tmp_path, rank):
     assert re.search("all.reduce|all_gather|reduce_scatter", found[3])
     stacks = log if other else (tmp_path / "run" / "training.log").read_text()
     assert re.search(rf"\[rank {other}\] hang: rank {rank} .*\nthread MainThread:\n(.*\n)* .* in train\n", stacks)
-    assert outcome(tmp_path / "run") == outcome(tmp_path / "undisturbed" / "run")
+    assert outcome(tmp_path / "run") == undisturbed

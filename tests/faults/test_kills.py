@@ -5,38 +5,13 @@ import json
 import pytest
 
 from recognition.checkpoint.folder import listed
-from recognition.training.loop import train
 from recognition.training.metrics import read_rows
-from tests.faults.faults import injected
 from tests.faults.jobs import Job
+from tests.faults.twenty_steps import EVERY, OPTIONS, STEPS, outcome, run
 from tests.ranks import run_ranks
-from tests.training.small_runs import small
-from tests.training.test_resume import digests, losses
 
-STEPS, EVERY = 20, 5
-OPTIONS = ("num_image=400", "num_classes=21", f"max_steps={STEPS}", f"checkpoint_steps={EVERY}", "dropout=0.2")
 CASES = [(step, rank) for step in (1, 4, 5, 9, 13, 19) for rank in (0, 1)]
 SWEEP = [(step, rank, late) for step in range(STEPS) for rank in (0, 1) for late in (0, 1)]
-
-
-def run(runtime, folder, *faults):
-    with injected(faults):
-        return train(small(folder, *OPTIONS), runtime)
-
-
-def outcome(run_dir):
-    """All that must not depend on what happened to the run on its way."""
-    return digests(run_dir, STEPS), losses(run_dir)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    run_ranks(run, 2, folder)
-    tensors, rows = outcome(folder / "run")
-    assert len(tensors) == 3
-    assert [row[0] for row in rows] == list(range(1, STEPS + 1))
-    return tensors, rows
 
 
 def kill_and_start_again(folder, step, rank, late, undisturbed):

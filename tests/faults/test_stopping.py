@@ -11,18 +11,11 @@ from recognition.runtime import Runtime
 from recognition.training.metrics import read_rows
 from tests.cluster.fake_slurm import FakeSlurm
 from tests.faults.jobs import Job, steps_logged
-from tests.faults.test_kills import OPTIONS, STEPS, outcome, run
+from tests.faults.twenty_steps import OPTIONS, STEPS, outcome, run
 from tests.ranks import run_ranks
 
 # Steps long enough for somebody to stop the run in the middle, and no checkpoint but that of the stop.
 SLOW = ("checkpoint_steps=0", *(f"slow:rank={rank},seconds=0.3" for rank in (0, 1)))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    run_ranks(run, 2, folder)
-    return outcome(folder / "run")
 
 
 @pytest.fixture
@@ -36,7 +29,10 @@ def stopped(folder, slurm, signals, *words):
     with Job(folder, *OPTIONS, *SLOW, *words, restarts=3, environment=environment) as job:
         job.until_step(3)
         before = steps_logged(job.run_dir)
-        job.send(*signals)
+        for number in signals:
+            job.send(number)
+            # Two at the same moment reach torchrun in either order, or as one.
+            job.until(lambda: f"{signals[0].name}: stopping" in job.log, 30, "word of the signal")
         code, log = job.end(timeout_s=30), job.log
     assert code != 0
     checkpoint = newest_checkpoint(folder / "run" / "checkpoints", Runtime(), pytest.fail)
@@ -62,7 +58,7 @@ def stopped(folder, slurm, signals, *words):
         ([SIGUSR1], (), 1),
         ([SIGTERM], (), 0),
         ([SIGTERM], ("requeue=always",), 1),
-        # SLURM's two words at the end of a job, close together.
+        # Another one while the ranks are about to stop.
         ([SIGUSR1, SIGTERM], (), 1),
     ],
     ids=["usr1", "term", "term always", "usr1 and term"],
