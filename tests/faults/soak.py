@@ -78,6 +78,7 @@ class Soak:
 
     def __init__(self, folder: Path, steps: int, chance: random.Random, kinds: list[str]) -> None:
         self.folder, self.steps, self.chance, self.kinds = folder, steps, chance, kinds
+        self.next_kinds: list[str] = []
         self.words = [*options(steps), *(f"slow:rank={rank},seconds={STEP_S},start=-1" for rank in range(RANKS))]
         self.counts: Counter[str] = Counter()
         self.starts = 0
@@ -120,7 +121,9 @@ class Soak:
         return job.agent.poll() if job.agent.poll() is not None else -1
 
     def _strike(self, job: Job, ranks: dict[int, int]) -> None:
-        kind, rank = self.chance.choice(self.kinds), self.chance.randrange(RANKS)
+        # Every kind comes before any comes again.
+        self.next_kinds = self.next_kinds or self.chance.sample(self.kinds, len(self.kinds))
+        kind, rank = self.next_kinds.pop(), self.chance.randrange(RANKS)
         self.counts[kind] += 1
         print(f"  step {steps_logged(job.run_dir)}: {kind}", flush=True)
         with contextlib.suppress(ProcessLookupError):
