@@ -48,10 +48,11 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
         restore(take_step, opened.checkpoint)
     run_dir = begin_run(cfg, runtime, remarks, opened, plan, facts)
     with (
+        # Around the others: a launcher ends all ranks when one has failed, before this one has said so in its status.
+        StopRequest() as stop,
         status_of(run_dir, runtime, first=plan.first, last=plan.last) as status,
         MetricsWriter(run_dir if runtime.is_main else None, cfg, plan=plan) as metrics,
         Saving(run_dir, take_step, cfg=cfg, runtime=runtime, facts=facts, goes_on_from=opened.step) as saving,
-        StopRequest() as stop,
     ):
         evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics, best=was.best)
         progress = Progress(cfg, runtime, metrics, num_samples=len(source), plan=plan, losses=was.losses)
