@@ -65,7 +65,7 @@ def injected(texts: Sequence[str]) -> Iterator[None]:
             super().__init__(*args, **options)
             now = launched().restarts
             self.faults = [f for f in faults if f.rank == self.runtime.rank and f.start in (-1, now)]
-            self.slow_s = {"slow": 0.0, "verify": 0.0}
+            self.taken = 0
             self.model.register_forward_pre_hook(self._verify_slowly)
 
         def __call__(self, batches, *, step, **options):
@@ -74,24 +74,24 @@ def injected(texts: Sequence[str]) -> Iterator[None]:
             return super().__call__(batches, step=step, **options)
 
         def embed(self, batch):
-            time.sleep(self.slow_s["slow"])
+            time.sleep(self._seconds("slow"))
             return super().embed(batch)
 
         def _verify_slowly(self, model, _):
             if not model.training:
-                time.sleep(self.slow_s["verify"])
+                time.sleep(self._seconds("verify"))
 
         def _update(self, lr, skip):
             self._strike(late=1)
             super()._update(lr, skip)
 
+        def _seconds(self, kind):
+            return sum(f.seconds for f in self.faults if f.kind == kind and f.step <= self.taken)
+
         def _strike(self, late):
             for fault in self.faults:
                 if (fault.step, fault.late) == (self.taken, late):
-                    if fault.kind in self.slow_s:
-                        self.slow_s[fault.kind] += fault.seconds
-                    else:
-                        strike(fault, self.cfg.output_dir)
+                    strike(fault, self.cfg.output_dir)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "TrainStep", FaultyStep)
@@ -99,7 +99,7 @@ def injected(texts: Sequence[str]) -> Iterator[None]:
 
 
 def strike(fault: Fault, run_dir: Path) -> None:
-    """Do it, in the rank to which it happens."""
+    """Do what happens at one moment, in the rank to which it does."""
     if fault.kind in SIGNALS:
         os.kill(os.getpid(), SIGNALS[fault.kind])
     elif fault.kind == "boom":

@@ -109,7 +109,7 @@ class Soak:
             seen = steps_logged(job.run_dir)
             if time.monotonic() >= next_s and len(ranks := job.ranks()) == RANKS:
                 self._strike(job, ranks)
-                next_s = time.monotonic() + self.chance.uniform(10, 25)
+                next_s = time.monotonic() + self.chance.uniform(8, 20)
         return job.agent.poll() if job.agent.poll() is not None else -1
 
     def _strike(self, job: Job, ranks: dict[int, int]) -> None:
@@ -155,8 +155,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="about how long (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="of what happens when (default: 0)")
     given = parser.parse_args()
-    # Half of the time goes into starting again.
-    steps = max(200, round(given.minutes * 60 * 0.5 / (STEP_S + 0.1)) // CHECKPOINT_STEPS * CHECKPOINT_STEPS)
+    # The rest of the time goes into starting again.
+    steps = max(200, round(given.minutes * 60 * 0.6 / (STEP_S + 0.05)) // CHECKPOINT_STEPS * CHECKPOINT_STEPS)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
