@@ -17,7 +17,8 @@ def test_every_restart_joins(tmp_path, restarts):
     kills = [f"kill:start={start},rank={start % 2},step={start + 1}" for start in range(restarts)]
     with Job(tmp_path, *MANY, *kills, restarts=restarts) as job:
         assert job.end(timeout_s=60 + 30 * restarts) == 0, job.log
-        assert job.log.count("exitcode: -9") == restarts
+        # Of two ranks that are found dead at once, torchrun names the first.
+        assert job.log.count("failed (exitcode:") == restarts
     log = (tmp_path / "run" / "training.log").read_text()
     assert re.findall(r"going on from .*/step-0*(\d+): step", log) == [str(step) for step in range(1, restarts + 1)]
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
