@@ -11,11 +11,7 @@ from recognition.provenance import NOT_HASHED
 
 # What may change from one start of a run to the next, besides where and how fast it runs, what it shows and keeps.
 # Batch size and accumulation: with the ranks they make the global batch, and a note says if that changed.
-FREE = (
-    NOT_HASHED
-    | {"dali", "device", "threads"}
-    | {"batch_size", "gradient_acc", "max_steps", "compile", "gradient_checkpointing"}
-)
+FREE = NOT_HASHED | {"batch_size", "gradient_acc", "max_steps", "compile", "gradient_checkpointing", "dali"}
 FREE |= {"centers", "head_mode", "init", "class_map", "val_targets", "tiny"}
 
 

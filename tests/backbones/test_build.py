@@ -1,10 +1,9 @@
 """Names, arguments and initial values."""
 
-import time
-
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from recognition.backbones import backbone_names, build_backbone, tiny_twin
 from recognition.errors import InputError
@@ -55,15 +54,12 @@ def test_every_size_embeds_and_every_trainable_parameter_gets_a_gradient(name):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_tiny_twin_steps_in_well_under_a_tenth_of_a_second(name):
-    network = build_backbone(name).to(memory_format=torch.channels_last)
-    x_BCHW = torch.randn(8, 3, 112, 112).to(memory_format=torch.channels_last)
-    spent_s = []
-    for _ in range(4):
-        start_s = time.process_time()
-        network(x_BCHW).sum().backward()
-        spent_s.append(time.process_time() - start_s)
-    assert min(spent_s) < 0.08
+def test_a_tiny_twin_takes_few_operations(name):
+    # Forward and backward; the smallest networks that people train take 6.6 to 15.6 GFLOP.
+    network = build_backbone(name)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.randn(2, 3, 112, 112)).sum().backward()
+    assert 0 < counter.get_total_flops() / 2 < 0.5e9
 
 
 @pytest.mark.parametrize("name", TINY)
