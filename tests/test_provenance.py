@@ -15,7 +15,6 @@ import torch
 from recognition.backbones import build_backbone
 from recognition.config import TrainConfig, load_config
 from recognition.data.label_noise import NoisySource, parse_noise
-from recognition.data.packing import pack_folder
 from recognition.data.sources import SyntheticSource, open_source
 from recognition.provenance import (
     NOT_HASHED,
@@ -26,6 +25,7 @@ from recognition.provenance import (
     newest_provenance,
     provenance,
 )
+from recognition.records.packing import pack_folder
 from recognition.runtime import Runtime
 from recognition.training.finish import finish_run
 from tests.conftest import CONFIGS, FIXTURES, ROOT

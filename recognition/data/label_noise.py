@@ -8,18 +8,10 @@ each, which makes 1,017,970.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from recognition.atomic import naming, write_text
-from recognition.data.decode import announced_size
-from recognition.data.packing import Packed, new_folder
-from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.sources import Sample, Source
 from recognition.errors import InputError
 from recognition.permutation import MAX_SIZE, permutation_keys, permute
@@ -121,56 +113,3 @@ class NoisySource:
     def describe(self, index: int) -> str:
         """As the clean source."""
         return self.source.describe(index)
-
-
-def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed: int = 0) -> Packed:
-    """Copy the images of `rec` with noisy labels into a new set `out_dir`; `noise.csv` there lists what was changed.
-
-    Images keep their order and bytes, so training on the copy equals training on `rec` under NoisySource. Their keys
-    are 0, 1, 2, ...; there are no identity records, since the images of a label no longer lie together. InputError for
-    a set that cannot be read or does not say how many identities it has, and when `out_dir` is not empty.
-    """
-    out_dir, changed = Path(out_dir), 0
-    with RecordReader(rec) as reader, new_folder(out_dir) as aside:
-        classes = noise.num_classes(_clean_classes(reader))
-        counts = np.zeros(classes, np.int64)
-        size = announced_size(reader.read(reader.image_keys[0]).payload, lambda: f"{reader.path}, first image")
-        listing = aside / NOISE_FILE
-        with naming(listing), open(listing, "w", newline="") as file, RecordWriter(aside / "train.rec") as writer:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("key", "source_key", "old_label", "new_label"))
-            for ids, keys, old, new in _relabelled(reader, noise, seed):
-                for key, source_key, label in zip(ids.tolist(), keys.tolist(), new.tolist()):
-                    record = reader.read(source_key)
-                    writer.write(key, record.payload, label, id=record.id)
-                here = np.flatnonzero(new != old)
-                rows.writerows(np.stack([ids, keys, old, new], 1)[here].tolist())
-                counts += np.bincount(new, minlength=classes)
-                changed += len(here)
-        write_text(aside / "property", f"{classes},{size[0]},{size[1]}")
-    remarks = [f"{changed} images have another label than before; {out_dir / NOISE_FILE} lists them"]
-    if empty := int((counts == 0).sum()):
-        remarks.append(f"{empty} of the {classes} labels have no image")
-    return Packed(out_dir / "train.rec", int(counts.sum()), classes, tuple(remarks))
-
-
-def _clean_classes(reader: RecordReader) -> int:
-    if reader.num_classes is None:
-        raise InputError(f"{reader.path}: does not say how many identities it has; write `property`: C,112,112")
-    if not len(reader.image_keys):
-        raise InputError(f"{reader.path}: holds no image records; give the set that was packed")
-    return reader.num_classes
-
-
-def _relabelled(
-    reader: RecordReader, noise: LabelNoise, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Blocks of (places, keys, old labels, new labels), int64, over all images."""
-    every_key, classes = reader.image_keys, reader.num_classes
-    with tqdm(total=len(every_key), desc=f"copying {reader.path}", unit="image", delay=1, disable=None) as bar:
-        for start in range(0, len(every_key), _IMAGES_AT_ONCE):
-            keys = every_key[start : start + _IMAGES_AT_ONCE]
-            ids = np.arange(start, start + len(keys))
-            old = np.array([reader.read(key).label_below(classes) for key in keys], np.int64)
-            yield ids, keys, old, noise.apply(ids, old, num_images=len(every_key), num_classes=classes, seed=seed)
-            bar.update(len(keys))

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from recognition.atomic import replacing, write_text
 from recognition.data.decode import announced_size, decode_into
-from recognition.data.encode import map_in_order
 from recognition.data.sources import FileSource, RecordSource, Source
+from recognition.data.threads import map_in_order
 from recognition.data.transforms import to_input
 from recognition.errors import InputError
 from recognition.head.cleanliness import Neighbours, TargetCosines, nearest_others, robust_centers, similar_centers

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from recognition.atomic import replacing
 from recognition.data.decode import Where, announced_size, decode_into
-from recognition.data.encode import map_in_order
+from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 from recognition.verification.pickled import PickleError, finished, read_pickled_data
 

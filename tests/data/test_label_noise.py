@@ -9,13 +9,14 @@ import pytest
 from launch import records
 from recognition.command import run_command
 from recognition.config import ConfigError, load_config
-from recognition.data.inspection import verify
-from recognition.data.label_noise import LabelNoise, NoisySource, flipped, parse_noise, split, write_noisy
+from recognition.data.label_noise import LabelNoise, NoisySource, flipped, parse_noise, split
 from recognition.data.loader import Loader
-from recognition.data.packing import pack_folder
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.sources import SyntheticSource, open_source
 from recognition.errors import InputError
+from recognition.records.inspection import verify
+from recognition.records.noising import write_noisy
+from recognition.records.packing import pack_folder
 from recognition.runtime import Runtime
 from tests.conftest import CONFIGS
 from tests.pictures import jpeg, write_people

@@ -22,11 +22,11 @@ import numpy as np
 import simplejpeg
 
 from recognition.command import run_command
-from recognition.data.packing import pack_folder
-from recognition.data.pairing import encode_pairs, make_pairs
 from recognition.data.record_format import MAGIC_BYTES
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
+from recognition.records.packing import pack_folder
+from recognition.records.pairing import encode_pairs, make_pairs
 from recognition.verification.pairs import write_pairs
 
 HERE = Path(__file__).resolve().parent

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from recognition.data.packing import pack_folder
+from recognition.records.packing import pack_folder
 from tests.commands import launch
 from tests.conftest import CONFIGS
 from tests.pictures import write_people

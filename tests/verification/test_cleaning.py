@@ -12,9 +12,9 @@ from launch import clean
 from recognition.command import run_command
 from recognition.data.decode import decode_into
 from recognition.data.label_noise import parse_noise
-from recognition.data.packing import pack_folder
 from recognition.data.sources import open_source
 from recognition.data.transforms import to_input
+from recognition.records.packing import pack_folder
 from recognition.verification.cleaning import Thresholds, embed_source, judge, write_cleanliness
 from recognition.verification.models import Embedder, open_embedder
 from recognition.weights import save_backbone

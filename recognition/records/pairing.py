@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recognition.data.encode import encode_all
-from recognition.data.sources import FolderSource, read_image_file
+from recognition.data.sources import FolderSource
+from recognition.data.sources.files import read_image_file
 from recognition.errors import InputError
+from recognition.records.encode import encode_all
 
 FOLDS = 10
 MOST_PAIRS = 6000  # as LFW

@@ -10,9 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from recognition.data.decode import announced_size, decode_into
-from recognition.data.encode import map_in_order
 from recognition.data.record_format import EXACT_LABELS, REPACK, Record
 from recognition.data.recordio import RecordReader
+from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 
 MOST_PROBLEMS = 20

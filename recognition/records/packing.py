@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from recognition.atomic import naming, write_text
 from recognition.data.decode import is_jpeg
-from recognition.data.encode import encode_all
 from recognition.data.record_format import EXACT_LABELS
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.sources import FileSource, FolderSource, ListSource
 from recognition.errors import InputError
+from recognition.records.encode import encode_all
 
 NAMES = "identities.txt"
 PUBLISHED_SIZE = (112, 112)

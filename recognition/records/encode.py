@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -22,11 +20,12 @@ from recognition.data.decode import (
     is_jpeg,
     open_image,
 )
+from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 
 MAX_SIZE = 4096
 FITS = ("pad", "crop", "stretch")
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
 
 
 def to_jpeg(
@@ -94,19 +93,3 @@ def encode_all(
                 f"give --image-size to bring all to one size"
             )
         yield jpeg, size
-
-
-def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield `work(item)` for each item in order, computed by threads a little ahead of the consumer."""
-    items = iter(items)
-    threads = ThreadPoolExecutor()
-    try:
-        ahead = [threads.submit(work, item) for item in islice(items, 64)]
-        while ahead:
-            ahead += [threads.submit(work, item) for item in islice(items, 64)]
-            now, ahead = ahead[:64], ahead[64:]
-            for future in now:
-                yield future.result()
-    finally:
-        # Ctrl-C or an error: what has not begun never will.
-        threads.shutdown(cancel_futures=True)

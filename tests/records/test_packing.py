@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recognition.data.encode import map_in_order, to_jpeg
-from recognition.data.inspection import stats, verify
-from recognition.data.packing import pack_folder, pack_list, unpack
-from recognition.data.pairing import encode_pairs, make_pairs, read_pair_list
 from recognition.data.recordio import RecordReader, RecordWriter
+from recognition.data.threads import map_in_order
 from recognition.errors import InputError
+from recognition.records.encode import to_jpeg
+from recognition.records.inspection import stats, verify
+from recognition.records.packing import pack_folder, pack_list, unpack
+from recognition.records.pairing import encode_pairs, make_pairs, read_pair_list
 from recognition.verification.pairs import load_pairs, write_pairs
 from tests.conftest import FIXTURES
 from tests.pictures import encoded, pil_pixels, smooth, write_people

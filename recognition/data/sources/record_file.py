@@ -1,0 +1,31 @@
+"""Samples from a RecordIO file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recognition.data.record_format import record_place
+from recognition.data.recordio import RecordReader
+from recognition.data.sources.sample import Sample
+
+
+class RecordSource:
+    """Image records of a RecordIO file, in the order of their keys; header and identity records are left out."""
+
+    def __init__(self, rec: str | Path, *, num_classes: int | None = None) -> None:
+        self.reader = RecordReader(rec)
+        self.keys = self.reader.image_keys
+        self.num_classes = num_classes or self.reader.num_classes
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def read(self, index: int) -> Sample:
+        """Payload (a view of the file) and label; InputError for a damaged record or a label beyond num_classes."""
+        record = self.reader.read(self.keys[index])
+        return Sample(record.payload, record.label_below(self.num_classes))
+
+    def describe(self, index: int) -> str:
+        """`FILE key KEY at offset OFFSET`."""
+        key = int(self.keys[index])
+        return record_place(self.reader.path, key, self.reader.offset(key))

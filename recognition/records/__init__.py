@@ -1,0 +1,1 @@
+"""What comes before training: sets of records are made, changed, checked and shown."""

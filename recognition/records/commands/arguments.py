@@ -1,0 +1,31 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from recognition.data.recordio import rec_path
+from recognition.records.encode import FITS
+
+
+def add_rec(parser: argparse.ArgumentParser) -> None:
+    """The set that is read."""
+    parser.add_argument("rec", type=rec_path, help="train.rec, or the folder that holds it")
+
+
+def add_new_folder(parser: argparse.ArgumentParser) -> None:
+    """The folder that is made."""
+    parser.add_argument("out", type=Path, help="folder to make")
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """What is drawn by."""
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another draw (default: 0)")
+
+
+def add_encoding(parser: argparse.ArgumentParser) -> None:
+    """How images become JPEGs of one size."""
+    parser.add_argument("--image-size", type=int, help="pixels square; default: all images have one size already")
+    parser.add_argument("--fit", choices=FITS, default="pad", help="how the others become square (default: pad)")
+    parser.add_argument("--quality", type=int, default=95, help="of JPEGs that must be made (default: 95)")

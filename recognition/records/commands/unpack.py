@@ -1,0 +1,20 @@
+"""Images of a record set -> a new folder per identity; pack it again: the same labels."""
+
+from __future__ import annotations
+
+import argparse
+
+from recognition.records.commands.arguments import add_new_folder, add_rec
+from recognition.records.packing import unpack
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The set and the folder."""
+    add_rec(parser)
+    add_new_folder(parser)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Unpack, and say how much it was."""
+    unpacked = unpack(given.rec, given.out)
+    print(f"unpacked {unpacked.num_images} images of {unpacked.num_classes} identities into {unpacked.path}")
