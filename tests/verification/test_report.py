@@ -54,7 +54,7 @@ def test_there_are_three_files_and_nothing_else(written):
 def test_json_holds_the_documented_schema(written):
     results, out = written
     report = strict((out / "report.json").read_text())
-    assert list(report) == ["schema", "created", "model", "targets", "training"]
+    assert list(report) == ["schema", "created", "model", "targets", "training", "bad_records"]
     assert report["schema"] == "arcscale.verification.1"
     assert report["model"] == MODEL
     assert [target["name"] for target in report["targets"]] == ["lfw", "agedb_30"]
