@@ -31,7 +31,7 @@ def substitutes(index: int, *, epoch: int, num_samples: int, seed: int) -> list[
     """Source indices to try in the place of `index`, in order: others, each once, MOST_SUBSTITUTES where there are."""
     keys = permutation_keys(seed, epoch, OTHER_KEY, index)
     others = permuted_first(min(MOST_SUBSTITUTES, num_samples - 1), num_samples - 1, keys) if num_samples > 1 else []
-    return [int(other) + (other >= index) for other in others]
+    return [int(other + (other >= index)) for other in others]
 
 
 def read_or_substitute(
