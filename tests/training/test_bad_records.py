@@ -18,6 +18,8 @@ from recognition.runtime import Runtime
 from recognition.training.bad_records import BadRecords, tolerated_records
 from recognition.training.loop import train
 from recognition.training.metrics import read_rows
+from recognition.training.plan import Progressed
+from recognition.training.state import progressed_of
 from tests.data.test_substitutes import shown_by_hand
 from tests.pictures import write_people
 from tests.ranks import run_ranks
@@ -174,6 +176,11 @@ def test_a_run_that_a_bad_record_ended_goes_on_when_told_to_skip_it(tmp_path, pe
     assert len(steps) == 6 - before
     assert digests(tmp_path / "parts" / "run", 6) == digests(tmp_path / "whole" / "run", 6)
     assert listed(tmp_path / "parts" / "run") == listed(tmp_path / "whole" / "run")
+
+
+def test_a_checkpoint_of_an_earlier_version_knows_of_none():
+    document = {"step": 3, "samples": 36, "best": None, "losses": [1.5]}
+    assert progressed_of(document) == Progressed(3, 36, None, (1.5,))
 
 
 def test_the_report_lists_them(tmp_path, people):
