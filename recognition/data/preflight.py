@@ -58,14 +58,7 @@ def preflight(source: Source, *, image_size: int, tolerated: int = 0) -> Preflig
             )
             sample = np.union1d(sample, large[spread(len(large), SAMPLE)])
     _look_at_images(source, sample, found, image_size, tolerated)
-    if isinstance(source, RecordSource):
-        is_checked = getattr(source.reader, "checks", None) is not None
-        found.facts["checksums"] = "of every record" if is_checked else "unchecked"
-        if not is_checked:
-            found.remarks.append(
-                f"{source.reader.path}: unchecked: it has no {source.reader.path.with_suffix('.crc').name}, so a "
-                f"picture with a flipped bit may pass as sound; launch/records.py verify --write-checks makes one"
-            )
+    _look_for_checks(source, found)
     return found
 
 
@@ -134,3 +127,19 @@ def _look_at_images(source: Source, sample: np.ndarray, found: Preflight, image_
                 f"if the others are like them, more than the {tolerated} bad records that bad_record_share allows "
                 f"will come, and the run will end"
             )
+
+
+def _look_for_checks(source: Source, found: Preflight) -> None:
+    """Tell of record files, alone or as parts of a set, without checksums of their records."""
+    parts = getattr(source, "parts", (source,))
+    readers = [part.reader for part in parts if isinstance(part, RecordSource)]
+    unchecked = [reader.path for reader in readers if getattr(reader, "checks", None) is None]
+    if unchecked:
+        found.facts["checksums"] = "unchecked" if len(readers) == 1 else f"{len(unchecked)} files unchecked"
+        more = f" (nor have {len(unchecked) - 1} files more)" if len(unchecked) > 1 else ""
+        found.remarks.append(
+            f"{unchecked[0]}: unchecked: it has no {unchecked[0].with_suffix('.crc').name}{more}, so a picture with a "
+            f"flipped bit may pass as sound; launch/records.py verify --write-checks makes one"
+        )
+    elif readers:
+        found.facts["checksums"] = "of every record"

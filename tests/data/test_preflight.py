@@ -62,6 +62,7 @@ def test_a_sound_set_has_facts_and_no_remarks():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
+        ([0, 1, 3], r"^picture 2: label 3 is outside the 3 classes; set num_classes to at least 4, or pack"),
         ([0, 1, 5], r"^picture 2: label 5 is outside the 3 classes; set num_classes to at least 6, or pack"),
         ([0, -1, 2], r"^picture 1: label -1 is outside the 3 classes; set num_classes to at least 3, or pack"),
         (
@@ -181,6 +182,19 @@ def test_records_without_checksums_are_unchecked(tmp_path):
     found = look(source)
     assert found.facts["checksums"] == "of every record"
     assert not any("unchecked" in text for text in found.remarks)
+
+
+def test_unchecked_files_among_those_of_one_set_are_counted(tmp_path):
+    source = Labelled([0, 1], num_classes=2)
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    source.parts = [RecordSource(packed(tmp_path / name, [0, 1]), num_classes=2) for name in "abc"]
+    source.parts[0].reader.checks = object()
+    found = look(source)
+    assert found.facts["checksums"] == "2 files unchecked"
+    assert found.remarks[0].startswith(
+        f"{tmp_path}/b/train.rec: unchecked: it has no train.crc (nor have 1 files more), so"
+    )
 
 
 def test_labels_of_records_are_those_that_the_reader_tells():

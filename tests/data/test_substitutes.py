@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -170,6 +171,18 @@ def test_a_set_where_nothing_can_be_read_ends_the_loader():
 def test_without_skipping_the_first_bad_record_is_an_error():
     with pytest.raises(InputError, match=r"^sample number \d+: torn; tape it$"):
         load(skip_bad=False)
+
+
+def test_a_read_that_hangs_is_no_bad_record():
+    release = threading.Event()
+
+    def fault(index):
+        if index == 20:
+            release.wait(20)
+
+    with pytest.raises(InputError, match="no sample was read for 0.3 s, stuck at sample number 20"):
+        load(source=FaultySource(fault), timeout_s=0.3)
+    release.set()
 
 
 def test_a_bug_is_no_bad_record():

@@ -249,6 +249,17 @@ def test_each_is_told_once_and_of_many_only_the_first(tmp_path, log):
     assert log.messages[-1] == "... and 12 more bad records since they were last counted: see bad_records.csv"
 
 
+def test_a_list_from_after_the_checkpoint_is_cut_back_to_what_the_checkpoint_knew(tmp_path):
+    cfg = config(on_bad_record="skip", num_image=100, bad_record_share=0.5)
+    known = (BadRecord(4, "place 4", "torn"),)
+    (tmp_path / "bad_records.csv").write_text("index,place,reason\n4,place 4,torn\n5,place 5,torn\n")
+    BadRecords(tmp_path, cfg, Runtime(1, 2), Rows(), known=known)
+    assert len(listed(tmp_path)) == 2  # the main rank's to write
+    for facts, count in ((known, 1), ((), 0)):
+        BadRecords(tmp_path, cfg, Runtime(), Rows(), known=facts)
+        assert len(listed(tmp_path)) == count
+
+
 def test_a_list_that_cannot_be_written_does_not_end_the_run(tmp_path, log):
     cfg = config(on_bad_record="skip", num_image=100, bad_record_share=0.5)
     (tmp_path / "file").write_text("in the way")
