@@ -14,10 +14,12 @@ from PIL import Image
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
-from recognition.records.encode import to_jpeg
+from recognition.records.encode import Encoder, to_jpeg
 from recognition.records.inspection import stats, verify
-from recognition.records.packing import pack_folder, pack_list, unpack
+from recognition.records.listing import list_images
+from recognition.records.packing import pack, pack_folder
 from recognition.records.pairing import encode_pairs, make_pairs, read_pair_list
+from recognition.records.unpacking import unpack
 from recognition.verification.pairs import load_pairs, write_pairs
 from tests.conftest import FIXTURES
 from tests.pictures import encoded, pil_pixels, smooth, write_people
@@ -162,7 +164,7 @@ def test_lists_pack_like_folders(style, people, tmp_path):
             path = file.relative_to(tmp_path)
             lines.append(f"{len(lines)}\t{label}.000000\t{path}" if style == "im2rec" else f"1\t{path}\t{label}")
     (tmp_path / "faces.lst").write_text("\n".join(np.random.default_rng(0).permutation(lines)) + "\n")
-    pack_list(tmp_path / "faces.lst", tmp_path / "out")
+    pack(list_images(tmp_path / "faces.lst"), tmp_path / "out", prepare=Encoder())
     pack_folder(people, tmp_path / "from_folder")
     found = {}
     for out in ("out", "from_folder"):
@@ -177,7 +179,7 @@ def test_lists_pack_like_folders(style, people, tmp_path):
 def test_list_with_a_gap_in_its_labels(people, tmp_path):
     (tmp_path / "faces.lst").write_text("0\t0\tpeople/anna/0.jpg\n1\t2\tpeople/carl/0.jpg\n")
     with pytest.raises(InputError, match="faces.lst: no image has label 1, though labels go up to 2"):
-        pack_list(tmp_path / "faces.lst", tmp_path / "out")
+        pack(list_images(tmp_path / "faces.lst"), tmp_path / "out", prepare=Encoder())
 
 
 def test_map_in_order_keeps_order_and_stops_at_the_first_error():
