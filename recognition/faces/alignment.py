@@ -36,9 +36,7 @@ def similarity(source_N2: np.ndarray, target_N2: np.ndarray) -> np.ndarray:
     return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
 
 
-def align(
-    pixels_HWC: np.ndarray, points_52: np.ndarray, *, size: int = SIZE, antialias: bool = True
-) -> np.ndarray:
+def align(pixels_HWC: np.ndarray, points_52: np.ndarray, *, size: int = SIZE, antialias: bool = True) -> np.ndarray:
     """The face with these points, uint8 (size, size, 3); black where the picture ends.
 
     Sampled bilinearly, which equals norm_crop. Where the picture is at least twice as fine as the crop, bilinear
@@ -74,9 +72,7 @@ def warp(pixels_HWC: np.ndarray, matrix_23: np.ndarray, size: int) -> np.ndarray
     return np.rint(crop_SSC).clip(0, 255).astype(np.uint8)
 
 
-def averaged(
-    pixels_HWC: np.ndarray, matrix_23: np.ndarray, *, block: int, size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def averaged(pixels_HWC: np.ndarray, matrix_23: np.ndarray, *, block: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The part of a picture that a crop shows, in means of blocks of pixels, float32, and the matrix from there on.
 
     Blocks that reach beyond the picture count what is missing as black.

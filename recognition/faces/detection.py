@@ -38,13 +38,14 @@ class Face:
         """x, y of the middle of the box."""
         return (self.box_4[:2] + self.box_4[2:]) / 2
 
-    def placed(self, scale: float, shift: float) -> Face:
-        """The face in a picture `scale` times as large that begins `shift` pixels (of the new size) further in.
+    def placed(self, scale: float, x: float = 0, y: float = 0) -> Face:
+        """The face in a picture that is `scale` times as large, and whose first pixel then is the pixel (x, y).
 
         Pixels are areas: what is at x, counted from the centre of the first pixel, moves to (x + 0.5) * scale - 0.5.
         """
-        offset = np.float32(0.5 * scale - 0.5 - shift)
-        return Face(self.box_4 * np.float32(scale) + offset, self.score, self.points_52 * np.float32(scale) + offset)
+        offset_2 = np.array([x, y], np.float32) + np.float32(0.5 * scale - 0.5)
+        points_N2 = np.concatenate([self.box_4.reshape(2, 2), self.points_52]) * np.float32(scale) + offset_2
+        return Face(points_N2[:2].ravel(), self.score, points_N2[2:])
 
 
 class Detector(Protocol):
@@ -61,9 +62,7 @@ def resized(pixels_HWC: np.ndarray, scale: float) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def on_canvas(
-    pixels_HWC: np.ndarray, fixed: tuple[int, int] | None, multiple: int
-) -> tuple[np.ndarray, float]:
+def on_canvas(pixels_HWC: np.ndarray, fixed: tuple[int, int] | None, multiple: int) -> tuple[np.ndarray, float]:
     """The picture in the upper left of the black canvas that a network takes, uint8, and the scale it has there.
 
     `fixed` (height, width): the only size taken, so a larger picture shrinks; None: any `multiple` will do. It never
@@ -105,4 +104,4 @@ def faces_of_strides(
     boxes_N4, scores_N, points_N52 = map(np.concatenate, (boxes, scores, points))
     kept = strongest(boxes_N4, scores_N, max_iou=max_iou)
     faces = [Face(boxes_N4[index], float(scores_N[index]), points_N52[index]) for index in kept]
-    return faces if scale == 1 else [face.placed(1 / scale, 0) for face in faces]
+    return faces if scale == 1 else [face.placed(1 / scale) for face in faces]

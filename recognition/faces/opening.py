@@ -43,7 +43,7 @@ def open_detector(path: str | PathLike, *, device: str = "cpu", min_score: float
         raise InputError("ONNX Runtime has no GPU here; install onnxruntime-gpu instead of onnxruntime, or use the CPU")
     fixed = _picture_size(session, path)
     outputs = session.get_outputs()
-    if yunet.OUTPUTS <= {output.name for output in outputs}:
+    if yunet.OUTPUTS.issubset(output.name for output in outputs):
         return YuNet(session, fixed, min_score=min_score)
     # SCRFD's outputs have names by chance, but the last dimension and the order within a kind are always the same.
     kinds = [[output.name for output in outputs if output.shape[-1] == columns] for columns in SCRFD_COLUMNS]

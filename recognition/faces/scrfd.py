@@ -35,9 +35,7 @@ class SCRFD:
         boxes, scores, points = [], [], []
         for stride in STRIDES:
             # Some exports have a batch dimension, some have not.
-            score_N, distance_N4, kps_N10 = (
-                next(outputs).reshape(-1, columns) for columns in (1, 4, 10)
-            )
+            score_N, distance_N4, kps_N10 = (next(outputs).reshape(-1, columns) for columns in (1, 4, 10))
             (found,) = np.nonzero(score_N[:, 0] >= self.min_score)
             row_N, column_N = np.divmod(found // ANCHORS, canvas_HWC.shape[1] // stride)
             anchor_N2 = np.stack([column_N, row_N], 1).astype(np.float32) * stride

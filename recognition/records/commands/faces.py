@@ -1,0 +1,54 @@
+"""Arguments of the commands that find and align faces."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recognition.errors import InputError
+
+if TYPE_CHECKING:
+    from recognition.faces.photos import Aligner
+
+
+def add_faces(parser: argparse.ArgumentParser) -> None:
+    """How the face of a photo is found, and which one is meant."""
+    group = parser.add_argument_group("faces in photos")
+    group.add_argument(
+        "--detector", type=Path, metavar="FILE.onnx", help="YuNet or SCRFD; without it: where to get one"
+    )
+    group.add_argument(
+        "--face",
+        choices=("largest", "central", "only"),
+        default="largest",
+        help="the one that is meant; `only`: photos with several are left out (default: largest)",
+    )
+    group.add_argument("--min-score", type=float, default=0.6, help="the detector's, 0.3 to 1 (default: 0.6)")
+    group.add_argument("--min-size", type=int, default=32, help="pixels of the face's shorter side (default: 32)")
+    group.add_argument(
+        "--antialias",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="smooth faces at least twice the size of the crop; else as InsightFace's norm_crop (default: yes)",
+    )
+    group.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the detector (default: cpu)")
+
+
+def open_aligner(given: argparse.Namespace, size: int) -> Aligner:
+    """What the arguments ask for, with crops of `size` pixels square."""
+    # Here, since ONNX Runtime would double the time that every other command takes to start.
+    from recognition.faces.opening import WHERE_FROM, open_detector
+    from recognition.faces.photos import FAINT_SCORE, Aligner
+
+    if given.detector is None:
+        raise InputError(f"--detector FILE.onnx is missing; {WHERE_FROM}")
+    detector = open_detector(given.detector, device=given.device, min_score=FAINT_SCORE)
+    return Aligner(
+        detector,
+        choice=given.face,
+        min_score=given.min_score,
+        min_size=given.min_size,
+        size=size,
+        antialias=given.antialias,
+    )
