@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> None:
     """Align, and say how many photos have a face."""
     found = align_folder(given.photos, given.out, open_aligner(given, given.image_size), quality=given.quality)
-    what = (
+    print(
         f"aligned {found.num_aligned} of {found.num_photos} photos, {found.num_classes} identities, into {found.path}"
     )
-    print("\nnote: ".join([what, *found.remarks]))
+    for remark in found.remarks:
+        print(f"note: {remark}")

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 def add_faces(parser: argparse.ArgumentParser) -> None:
     """How the face of a photo is found, and which one is meant."""
     group = parser.add_argument_group("faces in photos")
-    group.add_argument(
-        "--detector", type=Path, metavar="FILE.onnx", help="YuNet or SCRFD; without it: where to get one"
-    )
+    group.add_argument("--detector", type=Path, metavar="FILE.onnx", help="YuNet or SCRFD; needed")
     group.add_argument(
         "--face",
         choices=("largest", "central", "only"),
