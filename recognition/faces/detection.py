@@ -49,7 +49,7 @@ class Face:
 
 
 class Detector(Protocol):
-    """Finds faces; `detect` is called from many threads at once."""
+    """Finds faces; `detect` is called from many threads at once. `repr` names all that its finds depend on."""
 
     def detect(self, pixels_HWC: np.ndarray) -> list[Face]:
         """Faces in a picture, uint8 (H, W, 3) RGB, the surest first; none is an empty list."""

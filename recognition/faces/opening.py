@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from os import PathLike
 from pathlib import Path
 
@@ -32,23 +33,24 @@ def open_detector(path: str | PathLike, *, device: str = "cpu", min_score: float
     path = Path(path)
     if not path.is_file():
         raise InputError(f"face detector {path} does not exist; {WHERE_FROM}")
-    with open(path, "rb") as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise InputError(
-                f"{path} is not the model but Git LFS's note of where it is; run `git lfs pull` in the clone that it "
-                f"comes from, or download the file itself"
-            )
+    content = path.read_bytes()
+    if content.startswith(LFS_POINTER):
+        raise InputError(
+            f"{path} is not the model but Git LFS's note of where it is; run `git lfs pull` in the clone that it comes "
+            f"from, or download the file itself"
+        )
     session = open_session(path, cuda=device == "cuda")
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise InputError("ONNX Runtime has no GPU here; install onnxruntime-gpu instead of onnxruntime, or use the CPU")
     fixed = _picture_size(session, path)
-    outputs = session.get_outputs()
+    outputs, sha256 = session.get_outputs(), hashlib.sha256(content).hexdigest()
     if yunet.OUTPUTS.issubset(output.name for output in outputs):
-        return YuNet(session, fixed, min_score=min_score)
+        return YuNet(session, fixed, sha256=sha256, min_score=min_score)
     # SCRFD's outputs have names by chance, but the last dimension and the order within a kind are always the same.
     kinds = [[output.name for output in outputs if output.shape[-1] == columns] for columns in SCRFD_COLUMNS]
     if len(outputs) == 9 and all(len(names) == 3 for names in kinds):
-        return SCRFD(session, fixed, [name for stride in zip(*kinds) for name in stride], min_score=min_score)
+        names = [name for stride in zip(*kinds) for name in stride]
+        return SCRFD(session, fixed, names, sha256=sha256, min_score=min_score)
     shapes = ", ".join(f"{output.name} {output.shape}" for output in outputs[:12])
     raise InputError(f"{path} is no face detector known here, it puts out {shapes}; {WHERE_FROM}")
 

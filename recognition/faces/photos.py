@@ -22,9 +22,10 @@ CHOICES = (LARGEST, CENTRAL, ONLY)
 FAINT_SCORE = 0.3
 VIEW_SIDE, LARGE_VIEW_SIDE = 640, 1280
 MOST_GROWTH = 2.0
+MAX_SIZE = 4096
 # A face that is smaller than this in the view is looked at again, alone: so large, in a part so many times its size.
 CLOSER_BELOW, CLOSE_SIZE, CLOSE_PART, MOST_CLOSE_GROWTH = 64, 128, 3, 4.0
-THUMBNAIL_SIDE = 160
+THUMBNAIL_SIDE = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,25 +109,24 @@ def choose(faces: list[Face], choice: str, height: int, width: int) -> Face | No
     return min(faces, key=lambda face: float(np.square(face.center_2 - middle_2).sum()))
 
 
+@dataclass(frozen=True)
 class Aligner:
     """Called from many threads at once. A face must have `min_score` and a box of `min_size` pixels (shorter side)."""
 
-    def __init__(
-        self,
-        detector: Detector,
-        *,
-        choice: str = LARGEST,
-        min_score: float = 0.6,
-        min_size: int = 32,
-        size: int = SIZE,
-        antialias: bool = True,
-    ) -> None:
-        if choice not in CHOICES:
-            raise InputError(f"face {choice!r} is not known; use one of {', '.join(CHOICES)}")
-        if not FAINT_SCORE <= min_score <= 1:
-            raise InputError(f"min score {min_score:g} must be {FAINT_SCORE} to 1; below that everything is a face")
-        self.detector, self.choice, self.min_score, self.min_size = detector, choice, min_score, min_size
-        self.size, self.antialias = size, antialias
+    detector: Detector
+    choice: str = LARGEST
+    min_score: float = 0.6
+    min_size: int = 32
+    size: int = SIZE
+    antialias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.choice not in CHOICES:
+            raise InputError(f"face {self.choice!r} is not known; use one of {', '.join(CHOICES)}")
+        if not FAINT_SCORE <= self.min_score <= 1:
+            raise InputError(f"min score {self.min_score:g} must be {FAINT_SCORE} to 1: below, everything is a face")
+        if not 1 <= self.size <= MAX_SIZE:
+            raise InputError(f"image size {self.size} must be 1 to {MAX_SIZE} pixels")
 
     def __call__(self, payload: bytes | memoryview, where: Where) -> Aligned | Rejected:
         """The face in an image file, its EXIF orientation applied; a file that is no picture is rejected, too."""
@@ -177,5 +177,5 @@ def thumbnail(pixels_HWC: np.ndarray, faces: list[Face]) -> bytes:
     for face in faces:
         draw.rectangle((face.box_4 * scale).round().tolist(), outline=(255, 64, 32), width=2)
     buffer = BytesIO()
-    image.save(buffer, "JPEG", quality=80)
+    image.save(buffer, "JPEG", quality=75)
     return buffer.getvalue()

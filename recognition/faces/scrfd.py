@@ -22,10 +22,14 @@ class SCRFD:
         fixed: tuple[int, int] | None,
         names: list[str],
         *,
+        sha256: str,
         min_score: float,
     ) -> None:
-        self.session, self.fixed, self.names, self.min_score = session, fixed, names, min_score
+        self.session, self.fixed, self.names, self.sha256, self.min_score = session, fixed, names, sha256, min_score
         self.input = session.get_inputs()[0].name
+
+    def __repr__(self) -> str:
+        return f"SCRFD(sha256={self.sha256}, min_score={self.min_score})"
 
     def detect(self, pixels_HWC: np.ndarray) -> list[Face]:
         """Faces in a picture, uint8 (H, W, 3) RGB, the surest first."""

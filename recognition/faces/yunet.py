@@ -18,11 +18,19 @@ class YuNet:
     """Trained on faces of about 10 to 300 pixels; pictures with larger ones must shrink first."""
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, fixed: tuple[int, int] | None, *, min_score: float
+        self,
+        session: onnxruntime.InferenceSession,
+        fixed: tuple[int, int] | None,
+        *,
+        sha256: str,
+        min_score: float,
     ) -> None:
-        self.session, self.fixed, self.min_score = session, fixed, min_score
+        self.session, self.fixed, self.sha256, self.min_score = session, fixed, sha256, min_score
         self.input = session.get_inputs()[0].name
         self.names = [f"{head}_{stride}" for stride in STRIDES for head in HEADS]
+
+    def __repr__(self) -> str:
+        return f"YuNet(sha256={self.sha256}, min_score={self.min_score})"
 
     def detect(self, pixels_HWC: np.ndarray) -> list[Face]:
         """Faces in a picture, uint8 (H, W, 3) RGB, the surest first."""

@@ -2,89 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
-from tqdm import tqdm
 
 from recognition.atomic import naming
 from recognition.data.decode import Where
-from recognition.data.sources import FolderSource
-from recognition.data.threads import map_in_order
 from recognition.errors import InputError
-from recognition.faces.photos import UNREADABLE, Aligned, Rejected
-from recognition.records.left_out import HTML, left_out_in
-from recognition.records.packing import new_folder
-
-FindFace = Callable[[bytes, Where], Aligned | Rejected]
+from recognition.faces import photos
+from recognition.faces.photos import Aligner
+from recognition.records.encode import Failure, Prepared, Rejected, prepare_all
+from recognition.records.failures import HTML, MOST_SHOWN, counts_of, write_failures
+from recognition.records.layout import Packed, new_folder
+from recognition.records.listing import list_folder
 
 
 @dataclass(frozen=True)
-class AlignedFolder:
-    """What came of a folder of photos, and the remarks that a user should read."""
+class FaceEncoder:
+    """The `Prepare` that makes a JPEG of the aligned face in a photo; photos without one are rejected."""
 
-    path: Path
-    num_photos: int
-    num_aligned: int
-    num_classes: int
-    remarks: tuple[str, ...] = ()
+    aligner: Aligner
+    quality: int = 95
+    # Thumbnails of some thousand rejected photos would fill journals and memory and not be shown.
+    _shown: Counter[str] = field(default_factory=Counter, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise InputError(f"quality {self.quality} must be 1 to 100")
+
+    def __call__(self, payload: bytes, where: Where) -> Prepared | Rejected:
+        """The face in one photo."""
+        found = self.aligner(payload, where)
+        if isinstance(found, photos.Rejected):
+            self._shown[found.reason] += 1
+            thumbnail = found.thumbnail if self._shown[found.reason] <= MOST_SHOWN else b""
+            return Rejected(f"{found.reason}: {found.detail}", thumbnail)
+        crop_SSC = np.ascontiguousarray(found.crop_SSC)
+        return Prepared(simplejpeg.encode_jpeg(crop_SSC, self.quality, "RGB", "420"), crop_SSC.shape[:2])
 
 
-def face_jpeg(find_face: FindFace, payload: bytes, where: Where, *, quality: int = 95) -> bytes | Rejected:
-    """The aligned face in a photo as a JPEG, or why there is none."""
-    found = find_face(payload, where)
-    if isinstance(found, Rejected):
-        return found
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(found.crop_SSC), quality, "RGB", "420")
-
-
-def align_folder(photos: str | Path, out_dir: str | Path, find_face: FindFace, *, quality: int = 95) -> AlignedFolder:
+def align_folder(
+    folder: str | Path, out_dir: str | Path, encoder: FaceEncoder, *, workers: int | None = None
+) -> Packed:
     """Write the face of each photo of a folder per identity into a new folder `out_dir`, at the same relative path.
 
     Names of files that are no .jpg get that ending. Photos without a face are not written: failures.csv and
     failures.html in `out_dir` say why; identities of which no photo is left have no folder. InputError when `out_dir`
     exists and is not empty, and, with the lists written, when no face at all was found.
     """
-    source, out_dir = FolderSource(photos), Path(out_dir)
-    if not 1 <= quality <= 100:
-        raise InputError(f"quality {quality} must be 1 to 100")
-
-    def aligned(index: int) -> bytes | Rejected:
-        try:
-            payload = source.read(index).payload
-        except InputError as error:
-            return Rejected(UNREADABLE, str(error))
-        return face_jpeg(find_face, payload, partial(source.describe, index), quality=quality)
-
-    kept_C = np.zeros(source.num_classes, np.int64)
-    with new_folder(out_dir) as aside, left_out_in(aside) as left_out:
-        faces = map_in_order(aligned, range(len(source)))
-        for index, face in enumerate(tqdm(faces, "aligning", len(source), unit="photo", delay=1, disable=None)):
-            name = Path(source.paths[index]).relative_to(photos)
-            if isinstance(face, Rejected):
-                left_out.add(str(name), face)
-                continue
-            target = aside / _jpeg_name(name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with naming(target), open(target, "xb") as file:  # x: two photos never become one file unnoticed
-                file.write(face)
-            kept_C[source.labels[index]] += 1
-    if not kept_C.any():
-        raise InputError(f"{photos}: no face could be aligned ({left_out}); {out_dir / HTML} shows the photos")
-    remarks = []
-    if left_out.counts:
-        remarks.append(f"{left_out.counts.total()} photos were left out ({left_out}); {out_dir / HTML} shows them")
-    if (empty := np.flatnonzero(kept_C == 0)).size:
-        first = Path(source.paths[int(np.argmax(source.labels == empty[0]))]).relative_to(photos).parts[0]
-        remarks.append(f"{len(empty)} identities have no photo left, first {first}")
-    if source.skipped:
-        remarks.append(f"{len(source.skipped)} files are no pictures by their suffix, first {source.skipped[0]}")
-    return AlignedFolder(out_dir, len(source), int(kept_C.sum()), int((kept_C > 0).sum()), tuple(remarks))
+    listing, out_dir = list_folder(folder), Path(out_dir)
+    source = listing.source
+    counts_C, failures = np.zeros(source.num_classes, np.int64), []
+    with new_folder(out_dir) as aside:
+        results = prepare_all(
+            range(len(source)),
+            lambda index: source.read(index).payload,
+            source.describe,
+            encoder,
+            "aligning",
+            workers=workers,
+        )
+        for path, label, result in zip(source.paths, source.labels.tolist(), results):
+            if isinstance(result, Prepared):
+                _write(aside / _jpeg_name(Path(path).relative_to(folder)), result.jpeg)
+                counts_C[label] += 1
+            elif isinstance(result, Rejected):
+                failures.append(Failure(path, label, result.reason, False, result.thumbnail))
+            else:
+                failures.append(Failure(path, label, str(result), damaged=True))
+        write_failures(aside, failures)
+    if not counts_C.any():
+        raise InputError(f"{folder}: no face could be aligned ({counts_of(failures)}); {out_dir / HTML} shows why")
+    remarks, empty = listing.remarks, np.flatnonzero(counts_C == 0)
+    if len(empty):
+        remarks += (f"{len(empty)} identities have no photo left, first {listing.names[empty[0]]}",)
+    return Packed(out_dir, int(counts_C.sum()), int((counts_C > 0).sum()), remarks, tuple(failures))
 
 
 def _jpeg_name(name: Path) -> Path:
     return name if name.suffix.lower() in (".jpg", ".jpeg") else name.with_name(name.name + ".jpg")
+
+
+def _write(path: Path, jpeg: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with naming(path), open(path, "xb") as file:  # x: two photos never become one file unnoticed
+        file.write(jpeg)

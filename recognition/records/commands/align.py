@@ -1,4 +1,4 @@
-"""Folder of raw photos per identity -> OUT: the same folder of aligned faces, and a list of photos without one."""
+"""Folder of raw photos per identity -> OUT: the same folder of aligned faces, and a list of the photos without one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from recognition.records.aligning import align_folder
 from recognition.records.commands.arguments import add_new_folder
-from recognition.records.commands.faces import add_faces, open_aligner
+from recognition.records.commands.faces import add_faces, open_face_encoder
+from recognition.records.failures import HTML, counts_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,14 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_new_folder(parser)
     parser.add_argument("--image-size", type=int, default=112, help="pixels square (default: 112)")
     parser.add_argument("--quality", type=int, default=95, help="of the JPEGs (default: 95)")
+    parser.add_argument("--workers", type=int, help="threads (default: cores + 4)")
     add_faces(parser)
 
 
 def run(given: argparse.Namespace) -> None:
     """Align, and say how many photos have a face."""
-    found = align_folder(given.photos, given.out, open_aligner(given, given.image_size), quality=given.quality)
-    print(
-        f"aligned {found.num_aligned} of {found.num_photos} photos, {found.num_classes} identities, into {found.path}"
-    )
-    for remark in found.remarks:
+    done = align_folder(given.photos, given.out, open_face_encoder(given, given.image_size), workers=given.workers)
+    print(f"aligned {done.num_images} photos of {done.num_classes} identities, into {done.path}")
+    if done.failures:
+        why = f"{counts_of(done.failures)}; {done.path / HTML} shows them"
+        print(f"note: {len(done.failures)} photos were left out: {why}")
+    for remark in done.remarks:
         print(f"note: {remark}")

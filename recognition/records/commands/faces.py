@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from recognition.errors import InputError
 
 if TYPE_CHECKING:
-    from recognition.faces.photos import Aligner
+    from recognition.records.aligning import FaceEncoder
 
 
 def add_faces(parser: argparse.ArgumentParser) -> None:
@@ -33,20 +33,23 @@ def add_faces(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the detector (default: cpu)")
 
 
-def open_aligner(given: argparse.Namespace, size: int) -> Aligner:
-    """What the arguments ask for, with crops of `size` pixels square."""
+def open_face_encoder(given: argparse.Namespace, image_size: int | None) -> FaceEncoder:
+    """What the arguments ask for, with crops of `image_size` pixels square, None for the published 112."""
     # Here, since ONNX Runtime would double the time that every other command takes to start.
+    from recognition.faces.alignment import SIZE
     from recognition.faces.opening import WHERE_FROM, open_detector
     from recognition.faces.photos import FAINT_SCORE, Aligner
+    from recognition.records.aligning import FaceEncoder
 
     if given.detector is None:
         raise InputError(f"--detector FILE.onnx is missing; {WHERE_FROM}")
     detector = open_detector(given.detector, device=given.device, min_score=FAINT_SCORE)
-    return Aligner(
+    aligner = Aligner(
         detector,
         choice=given.face,
         min_score=given.min_score,
         min_size=given.min_size,
-        size=size,
+        size=SIZE if image_size is None else image_size,
         antialias=given.antialias,
     )
+    return FaceEncoder(aligner, given.quality)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from recognition.errors import InputError
 from recognition.records.commands.arguments import add_encoding
+from recognition.records.commands.faces import add_faces, open_face_encoder
 from recognition.records.encode import Encoder
+from recognition.records.failures import CSV, HTML, counts_of
 from recognition.records.listing import list_images
-from recognition.records.packing import FAILURES, pack
+from recognition.records.packing import pack
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,20 +29,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "goes on where it was",
     )
     parser.add_argument("--root", type=Path, help="what paths in a list or CSV are relative to (default: its folder)")
-    parser.add_argument("--skip-bad", action="store_true", help=f"leave damaged pictures out; {FAILURES} lists them")
+    parser.add_argument("--skip-bad", action="store_true", help=f"leave damaged pictures out; {CSV} lists them")
     parser.add_argument("--workers", type=int, help="threads; any number gives the same set (default: cores + 4)")
     add_encoding(parser)
+    parser.add_argument("--align", action="store_true", help="the source is raw photos: pack the face in each, aligned")
+    add_faces(parser)
 
 
 def run(given: argparse.Namespace) -> None:
     """Pack, and say what was packed."""
     listing = list_images(given.source, root=given.root)
-    prepare = Encoder(given.image_size, given.fit, given.quality)
+    if given.detector and not given.align:
+        raise InputError("--detector does nothing without --align; give both, or neither")
+    if given.align:
+        prepare = open_face_encoder(given, given.image_size)
+    else:
+        prepare = Encoder(given.image_size, given.fit, given.quality)
     packed = pack(listing, given.out, prepare=prepare, skip_bad=given.skip_bad, workers=given.workers)
     print(f"packed {packed.num_images} images of {packed.num_classes} identities into {packed.path}")
     if packed.failures:
-        first = packed.failures[0]
-        listed = f"{packed.path.with_name(FAILURES)} lists them, first {first.path}: {first.reason}"
-        print(f"note: {len(packed.failures)} pictures were left out; {listed}")
+        why = f"{counts_of(packed.failures)}; {packed.path.with_name(HTML)} shows them"
+        print(f"note: {len(packed.failures)} pictures were left out: {why}")
     for remark in packed.remarks:
         print(f"note: {remark}")
