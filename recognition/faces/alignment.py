@@ -29,7 +29,7 @@ def similarity(source_N2: np.ndarray, target_N2: np.ndarray) -> np.ndarray:
     source_mean, target_mean = source_N.mean(), target_N.mean()
     source_N, target_N = source_N - source_mean, target_N - target_mean
     spread = (np.abs(source_N) ** 2).sum()
-    factor = (source_N.conj() * target_N).sum() / spread if spread else 0
+    factor = (source_N.conj() * target_N).sum() / spread if spread > 0 else 0
     if not (np.isfinite(factor) and factor):
         raise InputError(f"the face's points {np.round(source_N2, 1).tolist()} lie on one spot or at random: no pose")
     shift = target_mean - factor * source_mean
@@ -75,16 +75,16 @@ def warp(pixels_HWC: np.ndarray, matrix_23: np.ndarray, size: int) -> np.ndarray
 def averaged(pixels_HWC: np.ndarray, matrix_23: np.ndarray, *, block: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The part of a picture that a crop shows, in means of blocks of pixels, float32, and the matrix from there on.
 
-    Blocks that reach beyond the picture count what is missing as black.
+    Blocks are counted from the picture's first pixel; what is missing in the last ones is black.
     """
     corners_42 = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
     linear_22, shift_2 = (inverse := _inverse(matrix_23))[:, :2], inverse[:, 2]
     reach_42 = corners_42 @ linear_22.T + shift_2
-    limits_2 = np.array(pixels_HWC.shape[1::-1])
-    # One block more on each side: bilinear sampling looks half a block beyond the crop's edge.
-    x1, y1 = (np.floor(reach_42.min(0)).astype(np.int64) - block).clip(0, limits_2 - 1)
-    x2, y2 = (np.ceil(reach_42.max(0)).astype(np.int64) + block + 1).clip((x1 + 1, y1 + 1), limits_2)
-    part_HWC = pixels_HWC[y1:y2, x1:x2]
+    # In blocks, and one more on each side: bilinear sampling looks half a block beyond the crop's edge.
+    last_2 = (np.array(pixels_HWC.shape[1::-1]) - 1) // block
+    x1, y1 = (np.floor(reach_42.min(0) / block).astype(np.int64) - 1).clip(0, last_2) * block
+    x2, y2 = (np.floor(reach_42.max(0) / block).astype(np.int64) + 2).clip(1, last_2 + 1) * block
+    part_HWC = pixels_HWC[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
     padding = [(0, -side % block) for side in part_HWC.shape[:2]]
     part_HWC = np.pad(part_HWC, [*padding, (0, 0)])
     rows, columns = (side // block for side in part_HWC.shape[:2])

@@ -92,11 +92,16 @@ def _faces_in_part(detector: Detector, pixels_HWC: np.ndarray, part: tuple[int, 
     """Faces in the part x1, y1, x2, y2 of a photo, black where it reaches beyond it, `scale` times as large."""
     height, width = pixels_HWC.shape[:2]
     x1, y1, x2, y2 = part
-    inside_HWC = pixels_HWC[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
-    beyond = [(max(-y1, 0), max(y2 - height, 0)), (max(-x1, 0), max(x2 - width, 0)), (0, 0)]
-    part_HWC = np.pad(inside_HWC, beyond) if any(map(any, beyond)) else inside_HWC
-    part_HWC = resized(part_HWC, scale) if scale != 1 else part_HWC
-    return [face.placed(1 / scale, x1, y1) for face in detector.detect(part_HWC)]
+    left, top = max(x1, 0), max(y1, 0)
+    shown_HWC = pixels_HWC[top : min(y2, height), left : min(x2, width)]
+    shown_HWC = resized(shown_HWC, scale) if scale != 1 else shown_HWC
+    # Black is added at the end: around a large photo there would be much of it.
+    before_x, after_x, before_y, after_y = (
+        round(max(beyond, 0) * scale) for beyond in (-x1, x2 - width, -y1, y2 - height)
+    )
+    shown_HWC = np.pad(shown_HWC, [(before_y, after_y), (before_x, after_x), (0, 0)])
+    found = detector.detect(shown_HWC)
+    return [face.placed(1 / scale, left - before_x / scale, top - before_y / scale) for face in found]
 
 
 def choose(faces: list[Face], choice: str, height: int, width: int) -> Face | None:
