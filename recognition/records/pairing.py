@@ -1,13 +1,14 @@
-"""Verification pairs from folders or pair lists, and the images that go into their `.bin` file."""
+"""Verification pairs drawn from a folder, and the images that go into their `.bin` file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from recognition.data.decode import Where
 from recognition.data.sources import FolderSource
 from recognition.data.sources.files import read_image_file
 from recognition.errors import InputError
@@ -15,6 +16,7 @@ from recognition.records.encode import encode_all
 
 FOLDS = 10
 MOST_PAIRS = 6000  # as LFW
+MOST_NAMED = 5
 PathPair = tuple[str, str]
 
 
@@ -85,44 +87,47 @@ def _draw_impostor(rng: np.random.Generator, counts: np.ndarray, starts: np.ndar
     return drawn
 
 
-def read_pair_list(path: str | Path, folder: str | Path) -> tuple[list[PathPair], list[bool]]:
-    """Pairs of paths and flags from a list, in its order: LFW's `pairs.txt`, or lines `path,path,0|1` (comma or tab).
+def require_files(
+    pairs: Sequence[PathPair], issame: Sequence[bool], *, skip_missing: bool = False
+) -> tuple[list[PathPair], list[bool], int]:
+    """The pairs whose files are there, their flags, and how many pairs were left out.
 
-    Paths are relative to `folder`. InputError naming the line that is neither.
+    InputError that counts and names the missing files unless `skip_missing`; always when no pair is left.
     """
-    pairs, issame = [], []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines(), 1):
-        fields = [field.strip() for field in line.replace(",", "\t").split("\t")]
-        match fields:
-            case [""] | ["path1", *_]:
-                continue
-            case [count] | [_, count] if number == 1 and count.isdecimal():
-                continue  # LFW's first line: number of folds and pairs in each
-            case [one, two, ("0" | "1") as same] if not two.isdecimal():
-                names = one, two
-            case [name, a, b] if a.isdecimal() and b.isdecimal():
-                names, same = (_lfw_name(name, a), _lfw_name(name, b)), "1"
-            case [one, a, two, b] if a.isdecimal() and b.isdecimal():
-                names, same = (_lfw_name(one, a), _lfw_name(two, b)), "0"
-            case _:
-                raise InputError(f"{path}: line {number} is {line[:60]!r}; write `path,path,1` or `path,path,0`")
-        pairs.append((os.path.join(folder, names[0]), os.path.join(folder, names[1])))
-        issame.append(same == "1")
-    if not pairs:
-        raise InputError(f"{path}: holds no pairs; write one a line, `path,path,1` or `path,path,0`")
-    return pairs, issame
+    missing = {path for path in dict.fromkeys(path for pair in pairs for path in pair) if not os.path.isfile(path)}
+    kept = [place for place, pair in enumerate(pairs) if not missing.intersection(pair)]
+    if missing and not (skip_missing and kept):
+        first = ", ".join(sorted(missing)[:MOST_NAMED])
+        raise InputError(
+            f"{len(missing)} files of {len(pairs) - len(kept)} pairs are missing (first: {first}); is this the folder "
+            "that the list is for? --skip-missing leaves these pairs out"
+        )
+    return [pairs[place] for place in kept], [issame[place] for place in kept], len(pairs) - len(kept)
 
 
-def _lfw_name(name: str, number: str) -> str:
-    return os.path.join(name, f"{name}_{int(number):04d}.jpg")
+def as_it_is(payload: bytes, where: Where) -> bytes:
+    """A picture that needs no preparation."""
+    return payload
 
 
 def encode_pairs(
-    pairs: Sequence[PathPair], *, image_size: int | None = None, fit: str = "pad", quality: int = 95
+    pairs: Sequence[PathPair],
+    *,
+    prepare: Callable[[bytes, Where], bytes] = as_it_is,
+    image_size: int | None = None,
+    fit: str = "pad",
+    quality: int = 95,
 ) -> list[bytes]:
-    """JPEGs of the 2P images in order, fitted as `encode.to_jpeg` does; InputError unless all end up with one size."""
+    """JPEGs of the 2P images in order, fitted as `encode.to_jpeg` does; InputError unless all end up with one size.
+
+    `prepare` gets the bytes of every file first and gives those of the picture to take (an aligned one, say).
+    """
     paths = list(dict.fromkeys(path for pair in pairs for path in pair))
+
+    def read(path: str) -> bytes:
+        return prepare(read_image_file(path), lambda: path)
+
     options = {"image_size": image_size, "fit": fit, "quality": quality}
-    jpegs = encode_all(paths, read_image_file, str, "encoding pairs", **options)
+    jpegs = encode_all(paths, read, str, "encoding pairs", **options)
     jpeg_of = {path: jpeg for path, (jpeg, _) in zip(paths, jpegs)}
     return [jpeg_of[path] for pair in pairs for path in pair]

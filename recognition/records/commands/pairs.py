@@ -1,31 +1,47 @@
-"""Folder per identity -> set OUT.bin: as many genuine as impostor pairs in 10 folds, as LFW."""
+"""Verification set OUT.bin: of a folder per identity, of a list of pairs, or of a published set (LFW, CFP-FP, ...)."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from recognition.errors import InputError
 from recognition.records.commands.arguments import add_encoding, add_seed
-from recognition.records.pairing import encode_pairs, make_pairs, read_pair_list
+from recognition.records.pair_lists import read_pair_list
+from recognition.records.pairing import encode_pairs, make_pairs, require_files
+from recognition.records.protocols import PROTOCOLS, read_protocol
 from recognition.verification.pairs import write_pairs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The pictures, the file to write, and which pairs."""
-    parser.add_argument("folder", type=Path, help="folder of folders; with --list: what its paths are relative to")
+    parser.add_argument("folder", type=Path, help="folder of folders; with a list: what its paths are relative to")
     parser.add_argument("out", type=Path, help=".bin file to write")
-    parser.add_argument("--num-pairs", type=int, help="a multiple of 20 (default: all there are, up to 6000)")
-    parser.add_argument("--list", type=Path, help="take these: LFW pairs.txt, or lines `path,path,1` or `path,path,0`")
+    parser.add_argument("--num-pairs", type=int, help="to draw: a multiple of 20 (default: all there are, up to 6000)")
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="the pairs and folds of this set, as it was published")
+    parser.add_argument(
+        "--list",
+        type=Path,
+        help="lines `path,path,1|0[,fold]`, or as LFW's pairs.txt; with --protocol: its own list",
+    )
+    parser.add_argument("--skip-missing", action="store_true", help="leave pairs out whose pictures are not there")
     add_seed(parser)
     add_encoding(parser)
 
 
 def run(given: argparse.Namespace) -> None:
     """Draw or read the pairs, and write them."""
-    if given.list:
+    if given.num_pairs is not None and (given.protocol or given.list):
+        raise InputError("--num-pairs is for pairs that are drawn; a list has its own number: leave it out")
+    if given.protocol:
+        pairs, issame = read_protocol(given.protocol, given.folder, given.list)
+    elif given.list:
         pairs, issame = read_pair_list(given.list, given.folder)
     else:
         pairs, issame = make_pairs(given.folder, num_pairs=given.num_pairs, seed=given.seed)
+    pairs, issame, left_out = require_files(pairs, issame, skip_missing=given.skip_missing)
     images = encode_pairs(pairs, image_size=given.image_size, fit=given.fit, quality=given.quality)
     write_pairs(given.out, images, issame)
     print(f"wrote {len(issame)} pairs, {sum(issame)} of one person, to {given.out}")
+    if left_out:
+        print(f"note: {left_out} pairs were left out, so folds and figures are not those of the list")
