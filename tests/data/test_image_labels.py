@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recognition.data import identity_records
+from recognition.data.record_checks import write_checks
 from recognition.data.recordio import RecordError, RecordReader, RecordWriter
 from tests.data.small_records import EXPECTED, LAYOUTS, RECORDS, body, frame, write_files
 
@@ -144,8 +145,6 @@ def label_file(folder, labels, *, classes=None):
     ],
 )
 def test_rounded_labels_are_recognised_where_that_takes_no_reading(labels, classes, rounded, tmp_path):
-    from recognition.data.record_checks import write_checks
-
     reader = label_file(tmp_path, labels, classes=classes)
     assert reader.has_rounded_labels is rounded
     write_checks(reader)

@@ -106,7 +106,7 @@ def test_4000_flipped_bits_are_found_and_without_checks_nobody_says_all_is_well(
     rec, rng = small_set(tmp_path), np.random.default_rng(0)
     assert read_all(rec) == 10
     sizes = [(path, path.stat().st_size) for path in (rec, rec.with_suffix(".idx"))]
-    unseen, unchecked = [], 0
+    unseen, unnamed, unchecked = [], 0, 0
     for _ in range(4000):
         bit = int(rng.integers(8 * sum(size for _, size in sizes)))
         path, at = sizes[0][0], bit // 8
@@ -119,7 +119,7 @@ def test_4000_flipped_bits_are_found_and_without_checks_nobody_says_all_is_well(
                 read_all(rec)
                 unseen.append((path.name, at, bit % 8))
             except RecordError as error:
-                assert str(tmp_path) in str(error)
+                unnamed += str(tmp_path) not in str(error)
             try:
                 with RecordReader(rec, checked=False) as reader:
                     assert reader.checks is None
@@ -128,6 +128,7 @@ def test_4000_flipped_bits_are_found_and_without_checks_nobody_says_all_is_well(
                 pass
             os.pwrite(file.fileno(), good, at)
     assert unseen == []
+    assert unnamed == 0
     assert unchecked > 1000  # it is the checks that find these
     assert read_all(rec) == 10
 
@@ -185,12 +186,12 @@ def test_damaged_checks_are_an_error_that_says_what_to_do(damage, message, tmp_p
     assert read_all(rec) == 10
 
 
-def test_every_flipped_bit_of_the_checks_is_found_and_named_as_theirs(tmp_path):
+def test_a_flipped_bit_in_any_byte_of_the_checks_is_found_and_named_as_theirs(tmp_path):
     rec, crc = small_set(tmp_path), tmp_path / "train.crc"
-    good = crc.read_bytes()
-    for bit in range(8 * len(good)):
+    good, rng = crc.read_bytes(), np.random.default_rng(0)
+    for at in range(len(good)):
         bad = bytearray(good)
-        bad[bit // 8] ^= 1 << bit % 8
+        bad[at] ^= 1 << int(rng.integers(8))
         crc.write_bytes(bad)
         with pytest.raises(RecordError, match=r"train\.crc: "):  # noqa: PT012 - either of the two
             read_all(rec)
