@@ -25,7 +25,7 @@ def records(*arguments, code: int = 0) -> str:
 def test_the_whole_way(tmp_path):
     people, out = write_people(tmp_path / "people", PEOPLE, size=24, suffix=".png"), tmp_path / "set"
     assert "packed 12 images of 3 identities" in records("pack", people, out, "--image-size", "16", "--fit", "crop")
-    assert sorted(os.listdir(out)) == ["identities.txt", "property", "train.idx", "train.rec"]
+    assert sorted(os.listdir(out)) == ["identities.txt", "property", "train.crc", "train.idx", "train.rec"]
     assert "sound: every record" in records("verify", out)
     assert "images in each: 4 / 4 / 4" in records("stats", out / "train.rec")
     assert "unpacked 12 images" in records("unpack", out, tmp_path / "again")
