@@ -25,7 +25,7 @@ def count(reader: RecordReader) -> Counted:
     """Count records, images and images per class; RecordError for damage."""
     keys = reader.image_keys
     seen = Inspection(reader.path, len(reader), reader.num_classes, num_images=len(keys))
-    seen.has_checks = getattr(reader, "checks", None) is not None
+    seen.has_checks = reader.checks is not None
     labels, image_bytes = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
     for place, key in enumerate(tqdm(keys, f"reading {reader.path}", unit="image", delay=1, disable=None)):
         record = reader.read(key)

@@ -21,8 +21,8 @@ from recognition.page import data_uri, page_environment
 from recognition.records.counting import Counted, count
 from recognition.records.histograms import class_sizes_svg, file_sizes_svg
 from recognition.records.inspection import Inspection
+from recognition.records.layout import read_names
 from recognition.records.mean_face import FaceView, MeanFace, face_view, spread
-from recognition.records.packing import NAMES
 
 HTML, JSON = "index.html", "stats.json"
 CLASSES_SHOWN, IMAGES_SHOWN = 4, 8
@@ -48,8 +48,9 @@ def write_stats(rec: str | Path, out_dir: Path) -> Inspection:
         counted = count(reader)
         seen, mean = counted.seen, _look(reader, counted.seen)
         facts = _facts(seen, reader.num_bytes)
+        names = read_names(reader) or []
         sheet = {
-            title: [_shown_class(reader, counted, int(seen.classes[place])) for place in places]
+            title: [_shown_class(reader, counted, int(seen.classes[place]), names) for place in places]
             for title, places in chosen_classes(seen.images_per_class).items()
         }
     marked = io.BytesIO()
@@ -110,16 +111,11 @@ def _pixels(record: Record) -> np.ndarray:
     return pixels_HWC
 
 
-def _shown_class(reader: RecordReader, counted: Counted, label: int) -> ShownClass:
+def _shown_class(reader: RecordReader, counted: Counted, label: int, names: list[str]) -> ShownClass:
     places = np.flatnonzero(counted.labels == label)
     records = [reader.read(reader.image_keys[place]) for place in places[spread(len(places), IMAGES_SHOWN)]]
-    return ShownClass(label, _name(reader.path, label), len(places), [_thumbnail(record) for record in records])
-
-
-def _name(rec: Path, label: int) -> str | None:
-    path = rec.with_name(NAMES)
-    names = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    return names[label] if label < len(names) else None
+    name = names[label] if label < len(names) else None
+    return ShownClass(label, name, len(places), [_thumbnail(record) for record in records])
 
 
 def _thumbnail(record: Record) -> str:

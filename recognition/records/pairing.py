@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from recognition.data.decode import Where
 from recognition.data.sources import FolderSource
 from recognition.data.sources.files import read_image_file
 from recognition.errors import InputError
-from recognition.records.encode import encode_all
+from recognition.records.encode import Prepare, Rejected, prepare_all, require_one_size
 
 FOLDS = 10
 MOST_PAIRS = 6000  # as LFW
@@ -87,47 +88,48 @@ def _draw_impostor(rng: np.random.Generator, counts: np.ndarray, starts: np.ndar
     return drawn
 
 
-def require_files(
-    pairs: Sequence[PathPair], issame: Sequence[bool], *, skip_missing: bool = False
-) -> tuple[list[PathPair], list[bool], int]:
-    """The pairs whose files are there, their flags, and how many pairs were left out.
+@dataclass(frozen=True)
+class EncodedPairs:
+    """`images`: JPEGs of the 2P pictures in order, `issame`: P flags; `left_out`: (picture, why) of pairs left out."""
 
-    InputError that counts and names the missing files unless `skip_missing`; always when no pair is left.
-    """
-    missing = {path for path in dict.fromkeys(path for pair in pairs for path in pair) if not os.path.isfile(path)}
-    kept = [place for place, pair in enumerate(pairs) if not missing.intersection(pair)]
-    if missing and not (skip_missing and kept):
-        first = ", ".join(sorted(missing)[:MOST_NAMED])
-        raise InputError(
-            f"{len(missing)} files of {len(pairs) - len(kept)} pairs are missing (first: {first}); is this the folder "
-            "that the list is for? --skip-missing leaves these pairs out"
-        )
-    return [pairs[place] for place in kept], [issame[place] for place in kept], len(pairs) - len(kept)
-
-
-def as_it_is(payload: bytes, where: Where) -> bytes:
-    """A picture that needs no preparation."""
-    return payload
+    images: list[bytes]
+    issame: list[bool]
+    left_out: list[tuple[str, str]]
 
 
 def encode_pairs(
-    pairs: Sequence[PathPair],
-    *,
-    prepare: Callable[[bytes, Where], bytes] = as_it_is,
-    image_size: int | None = None,
-    fit: str = "pad",
-    quality: int = 95,
-) -> list[bytes]:
-    """JPEGs of the 2P images in order, fitted as `encode.to_jpeg` does; InputError unless all end up with one size.
+    pairs: Sequence[PathPair], issame: Sequence[bool], prepare: Prepare, *, skip_bad: bool = False
+) -> EncodedPairs:
+    """What `prepare` makes of the pictures of all pairs.
 
-    `prepare` gets the bytes of every file first and gives those of the picture to take (an aligned one, say).
+    InputError that counts and names the pictures that are missing, damaged or rejected; with `skip_bad`, their pairs
+    are left out. InputError, too, when no pair is left and unless all pictures end up with one size.
     """
     paths = list(dict.fromkeys(path for pair in pairs for path in pair))
+    bad = {path: f"{path}: the file is missing" for path in paths if not os.path.isfile(path)}
+    if bad and not skip_bad:
+        raise _unusable(pairs, bad)
+    there = [path for path in paths if path not in bad]
+    size, jpeg_of = None, {}
+    for path, result in zip(there, prepare_all(there, read_image_file, str, prepare, "encoding pairs")):
+        if isinstance(result, InputError):
+            bad[path] = str(result)
+        elif isinstance(result, Rejected):
+            bad[path] = f"{path}: {result.reason}"
+        else:
+            size = require_one_size(result.size, size, partial(str, path))
+            jpeg_of[path] = result.jpeg
+    kept = [place for place, pair in enumerate(pairs) if not any(path in bad for path in pair)]
+    if bad and not (skip_bad and kept):
+        raise _unusable(pairs, bad)
+    images = [jpeg_of[path] for place in kept for path in pairs[place]]
+    return EncodedPairs(images, [issame[place] for place in kept], list(bad.items()))
 
-    def read(path: str) -> bytes:
-        return prepare(read_image_file(path), lambda: path)
 
-    options = {"image_size": image_size, "fit": fit, "quality": quality}
-    jpegs = encode_all(paths, read, str, "encoding pairs", **options)
-    jpeg_of = {path: jpeg for path, (jpeg, _) in zip(paths, jpegs)}
-    return [jpeg_of[path] for pair in pairs for path in pair]
+def _unusable(pairs: Sequence[PathPair], bad: dict[str, str]) -> InputError:
+    spoilt = sum(any(path in bad for path in pair) for pair in pairs)
+    first = " | ".join(list(bad.values())[:MOST_NAMED])
+    return InputError(
+        f"{len(bad)} pictures of {spoilt} pairs cannot be used, first {first}. Is this the folder that the list is "
+        "for? --skip-bad leaves these pairs out"
+    )

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from recognition.atomic import replacing, write_text
 from recognition.data.decode import announced_size, decode_into
+from recognition.data.record_checks import checks_path, write_checks
 from recognition.data.record_format import EXACT_LABELS, REPACK
 from recognition.data.recordio import RecordReader
 from recognition.data.threads import map_in_order
@@ -32,7 +33,7 @@ def verify(rec: str | Path, *, out_dir: Path | None = None) -> Inspection:
     with RecordReader(rec) as reader:
         keys = reader.image_keys
         seen = Inspection(reader.path, len(reader), reader.num_classes)
-        seen.has_checks = getattr(reader, "checks", None) is not None
+        seen.has_checks = reader.checks is not None
         for problem in _gaps(reader):
             seen.add_problem(problem)
         labels = np.full(len(keys), UNREADABLE, np.int64)
@@ -52,6 +53,9 @@ def verify(rec: str | Path, *, out_dir: Path | None = None) -> Inspection:
             seen.sizes[image.size] = seen.sizes.get(image.size, 0) + 1
             if image.view is not None:
                 mean.add(image.view)
+        if reader.checks is not None:
+            for problem in _checks_problems(reader, labels):
+                seen.add_problem(problem)
         if reader.has_header:
             for problem in _identity_problems(reader, labels):
                 seen.add_problem(problem)
@@ -70,8 +74,6 @@ def verify(rec: str | Path, *, out_dir: Path | None = None) -> Inspection:
 
 def write_missing_checks(rec: str | Path) -> Path:
     """Where the checksums of a set lie; they are made when it has none. Only for a set that `verify` found sound."""
-    from recognition.data.record_checks import checks_path, write_checks
-
     with RecordReader(rec) as reader:
         return checks_path(reader.path) if reader.checks is not None else write_checks(reader)
 
@@ -113,6 +115,19 @@ def _gaps(reader: RecordReader) -> Iterator[str]:
         expected = stop
     if expected != reader.num_bytes:
         yield f"{reader.path}: {reader.num_bytes - expected} bytes after offset {expected} are not in {reader.idx}"
+
+
+def _checks_problems(reader: RecordReader, labels: np.ndarray) -> Iterator[str]:
+    """Labels in train.crc that are not those of the images, for training takes them from there."""
+    try:
+        stored = reader.checks.labels[np.searchsorted(reader.keys, reader.image_keys)]
+    except InputError as error:
+        yield str(error)
+        return
+    wrong = np.flatnonzero((labels != UNREADABLE) & (stored != labels))
+    if len(wrong):
+        first = f"first of key {reader.image_keys[wrong[0]]}: {stored[wrong[0]]}, not {labels[wrong[0]]}"
+        yield f"{reader.checks.path}: has {len(wrong)} wrong labels, {first}; delete it and verify with --write-checks"
 
 
 def _identity_problems(reader: RecordReader, labels: np.ndarray) -> Iterator[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from recognition.errors import InputError
 from recognition.records.commands.arguments import add_encoding, add_seed
+from recognition.records.encode import Encoder
 from recognition.records.pair_lists import read_pair_list
-from recognition.records.pairing import encode_pairs, make_pairs, require_files
+from recognition.records.pairing import encode_pairs, make_pairs
 from recognition.records.protocols import PROTOCOLS, read_protocol
 from recognition.verification.pairs import write_pairs
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="lines `path,path,1|0[,fold]`, or as LFW's pairs.txt; with --protocol: its own list",
     )
-    parser.add_argument("--skip-missing", action="store_true", help="leave pairs out whose pictures are not there")
+    parser.add_argument("--skip-bad", action="store_true", help="leave pairs out whose pictures are missing or damaged")
     add_seed(parser)
     add_encoding(parser)
 
@@ -39,9 +40,12 @@ def run(given: argparse.Namespace) -> None:
         pairs, issame = read_pair_list(given.list, given.folder)
     else:
         pairs, issame = make_pairs(given.folder, num_pairs=given.num_pairs, seed=given.seed)
-    pairs, issame, left_out = require_files(pairs, issame, skip_missing=given.skip_missing)
-    images = encode_pairs(pairs, image_size=given.image_size, fit=given.fit, quality=given.quality)
-    write_pairs(given.out, images, issame)
-    print(f"wrote {len(issame)} pairs, {sum(issame)} of one person, to {given.out}")
-    if left_out:
-        print(f"note: {left_out} pairs were left out, so folds and figures are not those of the list")
+    prepare = Encoder(given.image_size, given.fit, given.quality)
+    encoded = encode_pairs(pairs, issame, prepare, skip_bad=given.skip_bad)
+    write_pairs(given.out, encoded.images, encoded.issame)
+    print(f"wrote {len(encoded.issame)} pairs, {sum(encoded.issame)} of one person, to {given.out}")
+    if encoded.left_out:
+        left_out = len(issame) - len(encoded.issame)
+        print(f"note: {left_out} pairs were left out, so folds and figures are not those of the list:")
+        for _, why in encoded.left_out:
+            print(f"  {why}")
