@@ -144,23 +144,3 @@ def require_one_size(found: tuple[int, int], size: tuple[int, int] | None, where
             f"give --image-size to bring all to one size"
         )
     return found
-
-
-def encode_all(
-    items: Sequence[Item],
-    read: Callable[[Item], bytes],
-    describe: Callable[[Item], str],
-    title: str,
-    *,
-    image_size: int | None = None,
-    fit: str = "pad",
-    quality: int = 95,
-) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """`to_jpeg` of each item in order, under a progress bar called `title`; InputError unless all have one size."""
-    size = None
-    encoder = Encoder(image_size, fit, quality)
-    for item, result in zip(items, prepare_all(items, read, describe, encoder, title)):
-        if isinstance(result, InputError):
-            raise result
-        size = require_one_size(result.size, size, partial(describe, item))
-        yield result.jpeg, size
