@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
 from recognition.atomic import naming, replacing, write_text
 from recognition.faces.photos import LOW_SCORE, NO_FACE, SEVERAL, TOO_SMALL, UNREADABLE
+from recognition.page import data_uri, page_environment
 from recognition.records.encode import Failure
 
 CSV, HTML = "failures.csv", "failures.html"
@@ -55,21 +53,14 @@ def remove_failures(folder: Path) -> None:
 
 
 def _page(failures: Sequence[Failure]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     kinds = []
     for kind, count in Counter(map(kind_of, failures)).most_common():
         shown = [failure for failure in failures if kind_of(failure) == kind][:MOST_SHOWN]
         photos = [(failure.path, failure.reason.removeprefix(f"{kind}: "), _picture(failure)) for failure in shown]
         kinds.append((kind, count, REMEDIES.get(kind, ""), photos))
-    return environment.get_template(HTML).render(kinds=kinds, total=len(failures), listing=CSV)
+    template = page_environment(Path(__file__).parent, escape=True).get_template(HTML)
+    return template.render(kinds=kinds, total=len(failures), listing=CSV)
 
 
 def _picture(failure: Failure) -> str:
-    """The thumbnail as a data URI, or nothing."""
-    return failure.thumbnail and "data:image/jpeg;base64," + base64.b64encode(failure.thumbnail).decode()
+    return data_uri("jpeg", failure.thumbnail) if failure.thumbnail else ""

@@ -15,9 +15,9 @@ from recognition.faces.photos import Aligner
 from recognition.records.aligning import FaceEncoder, align_folder
 from recognition.records.encode import Failure
 from recognition.records.failures import MOST_SHOWN, counts_of, write_failures
-from recognition.records.inspection import verify
 from recognition.records.listing import list_folder
 from recognition.records.packing import pack
+from recognition.records.verifying import verify
 from tests.faces.red_faces import RedFaces, photo_of
 from tests.pictures import encoded, pil_pixels, smooth
 

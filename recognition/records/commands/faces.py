@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from recognition.errors import InputError
-
-if TYPE_CHECKING:
-    from recognition.records.aligning import FaceEncoder
+from recognition.faces.alignment import SIZE
+from recognition.faces.photos import CHOICES, FAINT_SCORE, LARGEST, Aligner
+from recognition.records.aligning import FaceEncoder
+from recognition.records.encode import Encoder, Prepare
 
 
 def add_faces(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +18,8 @@ def add_faces(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--detector", type=Path, metavar="FILE.onnx", help="YuNet or SCRFD; needed")
     group.add_argument(
         "--face",
-        choices=("largest", "central", "only"),
-        default="largest",
+        choices=CHOICES,
+        default=LARGEST,
         help="the one that is meant; `only`: photos with several are left out (default: largest)",
     )
     group.add_argument("--min-score", type=float, default=0.6, help="the detector's, 0.3 to 1 (default: 0.6)")
@@ -33,13 +33,25 @@ def add_faces(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the detector (default: cpu)")
 
 
+def add_alignment(parser: argparse.ArgumentParser) -> None:
+    """For commands that take raw photos as well as faces that are aligned already."""
+    parser.add_argument("--align", action="store_true", help="the pictures are raw photos: take the face in each")
+    add_faces(parser)
+
+
+def open_prepare(given: argparse.Namespace) -> Prepare:
+    """What `add_encoding` and `add_alignment` say is to be done to each picture."""
+    if given.align:
+        return open_face_encoder(given, given.image_size)
+    if given.detector:
+        raise InputError("--detector does nothing without --align; give both, or neither")
+    return Encoder(given.image_size, given.fit, given.quality)
+
+
 def open_face_encoder(given: argparse.Namespace, image_size: int | None) -> FaceEncoder:
     """What the arguments ask for, with crops of `image_size` pixels square, None for the published 112."""
     # Here, since ONNX Runtime would double the time that every other command takes to start.
-    from recognition.faces.alignment import SIZE
     from recognition.faces.opening import WHERE_FROM, open_detector
-    from recognition.faces.photos import FAINT_SCORE, Aligner
-    from recognition.records.aligning import FaceEncoder
 
     if given.detector is None:
         raise InputError(f"--detector FILE.onnx is missing; {WHERE_FROM}")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recognition.errors import InputError
 from recognition.records.commands.arguments import add_encoding
-from recognition.records.commands.faces import add_faces, open_face_encoder
-from recognition.records.encode import Encoder
+from recognition.records.commands.faces import add_alignment, open_prepare
 from recognition.records.failures import CSV, HTML, counts_of
 from recognition.records.listing import list_images
 from recognition.records.packing import pack
@@ -32,20 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help=f"leave damaged pictures out; {CSV} lists them")
     parser.add_argument("--workers", type=int, help="threads; any number gives the same set (default: cores + 4)")
     add_encoding(parser)
-    parser.add_argument("--align", action="store_true", help="the source is raw photos: pack the face in each, aligned")
-    add_faces(parser)
+    add_alignment(parser)
 
 
 def run(given: argparse.Namespace) -> None:
     """Pack, and say what was packed."""
     listing = list_images(given.source, root=given.root)
-    if given.detector and not given.align:
-        raise InputError("--detector does nothing without --align; give both, or neither")
-    if given.align:
-        prepare = open_face_encoder(given, given.image_size)
-    else:
-        prepare = Encoder(given.image_size, given.fit, given.quality)
-    packed = pack(listing, given.out, prepare=prepare, skip_bad=given.skip_bad, workers=given.workers)
+    packed = pack(listing, given.out, prepare=open_prepare(given), skip_bad=given.skip_bad, workers=given.workers)
     print(f"packed {packed.num_images} images of {packed.num_classes} identities into {packed.path}")
     if packed.failures:
         why = f"{counts_of(packed.failures)}; {packed.path.with_name(HTML)} shows them"
