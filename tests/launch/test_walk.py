@@ -75,7 +75,7 @@ def test_from_raw_photos_to_a_report(photos, crops, detector, tmp_path):
 
     ran("records.py", "pairs", photos / "test", tmp_path / "people.bin", "--num-pairs", 20, *align)
     data = [f"rec={faces}", f"val_dir={tmp_path}", "val_targets=[people]", f"output={run}"]
-    few_steps = ["network=mbf_tiny", "max_steps=6", "warmup_epoch=0", "batch_size=8", "device=cpu"]
+    few_steps = ["network=mbf_tiny", "max_steps=3", "warmup_epoch=0", "batch_size=8", "device=cpu"]
     ran("train.py", "configs/base.py", *data, *few_steps, "export_onnx=False")
     report = json.loads((run / "report" / "report.json").read_text())
     assert [(target["name"], target["pairs"]) for target in report["targets"]] == [("people", 20)]
