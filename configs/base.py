@@ -12,7 +12,7 @@ config = edict()
 
 # ---- Data -----------------------------------------------------------------------------------------------------------
 
-# Training set, required. A folder: with train.rec (and train.idx, property) or shards train-000.rec, train-001.rec, ...,
+# Training set, required. A folder: with train.rec (and train.idx, property) or shards train-000.rec, train-001.rec ...,
 # with shards of WebDataset (.tar: KEY.jpg beside KEY.cls or KEY.json), with .parquet files or what save_to_disk wrote
 # (the `datasets` extra), or with one folder per identity. A .rec, .tar, .parquet or .lst file. A pattern, in quotes:
 # "shards/train-{000..123}.tar" or "shards/*.tar". Several of these as a list, or "a,b". Or "synthetic".

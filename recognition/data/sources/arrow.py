@@ -157,7 +157,7 @@ class ArrowSource:
         row = int(index) - (self._ends[batch - 1] if batch else 0)
         encoded, label = self._bytes[batch][row].as_buffer(), int(self._labels[index])
         if encoded is not None:
-            return Sample(memoryview(encoded), label)
+            return Sample(memoryview(encoded).cast("B"), label)
         path = self._paths[batch][row].as_py() if self._paths[batch] is not None else None
         if path is None:
             raise InputError(f"{self.describe(index)}: has no picture; leave the row out of the set")
