@@ -110,7 +110,8 @@ def _pax_values(records: bytes, path: Path, offset: int) -> dict[bytes, bytes]:
         length, space, _ = records[at : at + 20].partition(b" ")
         line = records[at : at + int(length)] if length.isdigit() else b""
         key, equals, value = line[len(length) + 1 : -1].partition(b"=")
-        if not (space and equals and line.endswith(b"\n")) or (key == b"size" and not value.isdigit()):
+        is_line = space and equals and line.endswith(b"\n") and len(line) == int(length)
+        if not is_line or (key == b"size" and not value.isdigit()):
             raise tar_error(path, None, offset + at, "no line of a pax header begins there", RECOPY)
         values[key] = value
         at += int(length)
