@@ -77,6 +77,8 @@ def open_parquet(
     heads = [_or_damaged(file, lambda file=file: read_metadata(file), RECOPY) for file in files]
     schemas, rows = [head.schema.to_arrow_schema() for head in heads], [head.num_rows for head in heads]
     columns = find_columns(schemas, files, image_column, label_column)
+    if 0 in rows:  # datasets cannot read those
+        raise InputError(f"{files[rows.index(0)]}: holds no rows; leave it out, or check that rec names the right one")
     try:
         cached = datasets.Dataset.from_parquet([str(file) for file in files], columns=list(columns))
     except Exception as error:  # datasets wraps whatever the reading raised, in types of its own
@@ -157,7 +159,7 @@ class ArrowSource:
         row = int(index) - (self._ends[batch - 1] if batch else 0)
         encoded, label = self._bytes[batch][row].as_buffer(), int(self._labels[index])
         if encoded is not None:
-            return Sample(memoryview(encoded).cast("B"), label)
+            return Sample(memoryview(encoded).cast("B").toreadonly(), label)
         path = self._paths[batch][row].as_py() if self._paths[batch] is not None else None
         if path is None:
             raise InputError(f"{self.describe(index)}: has no picture; leave the row out of the set")

@@ -67,14 +67,13 @@ def shards_in(folder: Path, suffix: str) -> list[Path]:
     Of several sets (train-000.tar, val-000.tar) it is `train`. InputError where that does not settle it, and for a
     number that is missing.
     """
-    sets: dict[str, list[tuple[int, int | None, Path]]] = {}
-    for path in sorted(folder.glob(f"*{suffix}")):
-        match = NUMBERED.fullmatch(path.name.removesuffix(suffix))
-        if match:
-            count = match["count"] and int(match["count"])
-            sets.setdefault(match["set"], []).append((int(match["number"]), count, path))
-        elif path.is_file() and not path.name.startswith("."):
-            sets.setdefault(path.name.removesuffix(suffix), []).append((0, None, path))
+    # (number, announced count or 0, path) by the name of the set
+    sets: dict[str, list[tuple[int, int, Path]]] = {}
+    for path in sorted(folder.glob(f"[!.]*{suffix}")):
+        stem = path.name.removesuffix(suffix)
+        match = NUMBERED.fullmatch(stem)
+        number, count = (int(match["number"]), int(match["count"] or 0)) if match else (0, 0)
+        sets.setdefault(match["set"] if match else stem, []).append((number, count, path))
     if not sets:
         return []
     if len(sets) > 1 and "train" not in sets:
@@ -88,7 +87,7 @@ def shards_in(folder: Path, suffix: str) -> list[Path]:
     return [path for _, _, path in shards]
 
 
-def _require_all(shards: list[tuple[int, int | None, Path]], folder: Path) -> None:
+def _require_all(shards: list[tuple[int, int, Path]], folder: Path) -> None:
     numbers, count = [number for number, _, _ in shards], shards[0][1]
     first, last = (0, count - 1) if count else (numbers[0], numbers[-1])
     if len(set(numbers)) < len(numbers):
