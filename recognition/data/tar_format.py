@@ -16,7 +16,7 @@ from recognition.errors import InputError
 BLOCK = 512
 ZEROS = bytes(BLOCK)
 FILES, LINKS, WITHOUT_BYTES, SPARSE = b"0\x007", b"12", b"123456", b"S"
-LONG_NAME, LONG_LINK, PAX, PAX_OF_ALL = b"LKxg"
+LONG_NAME, LONG_LINK, PAX = b"LKx"
 RECOPY = "the archive is damaged or cut short: re-copy it"
 
 
@@ -55,7 +55,7 @@ def walk(view: memoryview, path: Path) -> Iterator[Member]:
             long_name = bytes(view[start : start + size]).rstrip(b"\0")
         elif kind == PAX:
             pax = _pax_values(bytes(view[start : start + size]), path, start)
-        elif kind not in (LONG_LINK, PAX_OF_ALL):
+        elif kind != LONG_LINK:
             if kind in SPARSE or any(key.startswith(b"GNU.sparse.") for key in pax):
                 raise tar_error(path, name, start, "a sparse file has no bytes of its own", "pack without --sparse")
             if kind in FILES or kind in LINKS:
@@ -107,10 +107,10 @@ def _pax_values(records: bytes, path: Path, offset: int) -> dict[bytes, bytes]:
     """Keys and values of a pax header, which is lines of `LENGTH KEY=VALUE`, LENGTH being that of the line."""
     values, at = {}, 0
     while at < len(records):
-        length, space, _ = records[at : at + 20].partition(b" ")
+        length = records[at : at + 20].partition(b" ")[0]
         line = records[at : at + int(length)] if length.isdigit() else b""
         key, equals, value = line[len(length) + 1 : -1].partition(b"=")
-        is_line = space and equals and line.endswith(b"\n") and len(line) == int(length)
+        is_line = equals and line.endswith(b"\n") and len(line) == int(length)
         if not is_line or (key == b"size" and not value.isdigit()):
             raise tar_error(path, None, offset + at, "no line of a pax header begins there", RECOPY)
         values[key] = value

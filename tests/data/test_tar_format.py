@@ -76,6 +76,25 @@ def test_long_names_of_links_and_of_what_they_point_to(fmt):
     assert walked(content)[1][0] == b"f" * 150 + b".jpg"
 
 
+def test_a_long_name_may_come_before_the_long_target():
+    def add(archive):
+        add_special(archive, "l" * 150, tarfile.SYMTYPE, "t" * 160)
+
+    content = archive_of(tarfile.GNU_FORMAT, add)
+    target, name, rest = content[: 2 * BLOCK], content[2 * BLOCK : 4 * BLOCK], content[4 * BLOCK :]
+    assert (target[156:157], name[156:157]) == (b"K", b"L")
+    assert walked(name + target + rest) == by_tarfile(name + target + rest) == walked(content)
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE])
+def test_what_has_no_bytes_may_have_a_size_nevertheless(kind):
+    member = tarfile.TarInfo("old")
+    member.type, member.size = kind, 1000
+    content = member.tobuf(tarfile.USTAR_FORMAT)
+    content += archive_of(tarfile.USTAR_FORMAT, lambda archive: add_member(archive, "a.jpg", b"picture"))
+    assert walked(content) == by_tarfile(content)
+
+
 @pytest.mark.parametrize("fmt", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT], ids=["gnu", "pax"])
 def test_members_beyond_8_gb(tmp_path, fmt):
     huge = tarfile.TarInfo("huge.bin")
@@ -114,6 +133,12 @@ def test_an_archive_cut_anywhere_is_an_error(small):
         with pytest.raises(InputError, match=r"^a\.tar.* at offset \d+: .*; "):
             walked(small[:length])
     assert walked(small[: end_of_files(small) + BLOCK]) == walked(small), "one block of zeros is an end"
+
+
+def test_a_member_that_is_cut_short_is_named(small):
+    name, offset, size, _ = walked(small)[2]
+    with pytest.raises(InputError, match=rf"^a\.tar member {name.decode()} at .*: {size} bytes from {offset} run past"):
+        walked(small[: offset + size - 1])
 
 
 def test_a_wrong_byte_in_a_header_is_an_error(small):

@@ -85,6 +85,8 @@ def test_cls_counts_where_there_is_json_as_well(tmp_path):
         ("json", b'{"label": -1}', "-1 is not a class number"),
         ("json", b'{"person": 1}', "no label, cls, class is not a class number"),
         ("json", b"[1]", "no label, cls, class is not a class number"),
+        ("json", b"1", "no label, cls, class is not a class number"),
+        ("json", b'"label"', "no label, cls, class is not a class number"),
         ("json", b'{"label": 1', "not readable as JSON"),
         ("json", b"\xff\xfe", "not readable as JSON"),
     ],
