@@ -36,7 +36,10 @@ class TrainConfig:
     ConfigError when the values contradict each other; secrets do not show in `repr`.
     """
 
-    rec: str | None
+    rec: str | tuple[str, ...] | None
+    rec_labels: str
+    image_column: str | None
+    label_column: str | None
     num_classes: int | None
     num_image: int | None
     image_size: int

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recognition.config import TrainConfig
 
 CHOICES: dict[str, tuple[str | bool | None, ...]] = {
+    "rec_labels": ("shared", "apart"),
     "optimizer": ("sgd", "adamw"),
     "schedule": ("polynomial", "cosine"),
     "loss": tuple(LOSSES),
@@ -189,7 +190,7 @@ def _unusable(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
     if not cfg.rec:
         yield (
             "rec",
-            "rec is not set; name the training set: a folder with train.rec, image folders, a .lst file or synthetic",
+            "rec is not set; name the training set: a folder with train.rec, shards or image folders, or synthetic",
         )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", cfg.device):
         yield "device", f"device={cfg.device!r} is not known; use auto, cpu, cuda or cuda:N"

@@ -50,7 +50,7 @@ def pack_folder(
     """
     source = FolderSource(folder)
     names = [Path(path).relative_to(folder).parts[0] for path in source.paths]
-    first_of_class = np.searchsorted(source.labels, np.arange(source.num_classes))
+    first_of_class = np.searchsorted(source.labels(), np.arange(source.num_classes))
     packed = _pack(source, [names[place] for place in first_of_class], Path(out_dir), image_size, fit, quality)
     if not source.skipped:
         return packed
@@ -63,14 +63,14 @@ def pack_list(
 ) -> Packed:
     """Pack the images that a `.lst` names as `pack_folder` does, sorted by label; labels 0..C-1 must all occur."""
     source = ListSource(lst)
-    present = np.unique(source.labels)
+    present = np.unique(source.labels())
     if len(present) < source.num_classes:
         absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
         raise InputError(
             f"{lst}: no image has label {absent}, though labels go up to {present[-1]}; number them 0, 1, 2, ..."
         )
-    order = np.argsort(source.labels, kind="stable")
-    source = FileSource([source.paths[i] for i in order], source.labels[order], num_classes=source.num_classes)
+    order = np.argsort(source.labels(), kind="stable")
+    source = FileSource([source.paths[i] for i in order], source.labels()[order], num_classes=source.num_classes)
     return _pack(source, None, Path(out_dir), image_size, fit, quality)
 
 
@@ -79,7 +79,7 @@ def _pack(
 ) -> Packed:
     count, classes = len(source), source.num_classes
     rec = out_dir / "train.rec"
-    starts = np.searchsorted(source.labels, np.arange(classes + 1)) + 1
+    starts = np.searchsorted(source.labels(), np.arange(classes + 1)) + 1
 
     def read(index: int) -> bytes:
         return source.read(index).payload
@@ -89,7 +89,7 @@ def _pack(
         writer.write(0, b"", [count + 1, _rounded(count + 1 + classes)])
         jpegs = encode_all(range(count), read, source.describe, f"packing {rec}", **options)
         for index, (jpeg, found) in enumerate(jpegs):
-            writer.write(index + 1, jpeg, int(source.labels[index]), id=index + 1)
+            writer.write(index + 1, jpeg, int(source.labels()[index]), id=index + 1)
             size = found  # one size for all
         for label in range(classes):
             key = count + 1 + label
