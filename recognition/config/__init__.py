@@ -50,6 +50,8 @@ class TrainConfig:
     num_workers: int
     prefetch_batches: int
     data_timeout_s: float
+    on_bad_record: str
+    bad_record_share: float
 
     network: str
     embedding_size: int

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CHOICES: dict[str, tuple[str | bool | None, ...]] = {
     "rec_labels": ("shared", "apart"),
+    "on_bad_record": ("raise", "skip"),
     "optimizer": ("sgd", "adamw"),
     "schedule": ("polynomial", "cosine"),
     "loss": tuple(LOSSES),
@@ -64,6 +65,7 @@ RANGES: dict[str, Rule] = {
     "num_workers": AT_LEAST_0,
     "prefetch_batches": AT_LEAST_1,
     "data_timeout_s": ABOVE_0,
+    "bad_record_share": (lambda v: 0 <= v < 1, "must lie in [0, 1); 0.0001 is 1 in 10,000"),
     "embedding_size": AT_LEAST_1,
     "dropout": BELOW_1,
     "scale": ABOVE_0,
