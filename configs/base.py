@@ -36,7 +36,7 @@ config.augment = []
 config.label_noise = None
 # Decode with NVIDIA DALI instead of the built-in threads; needs the `dali` extra.
 config.dali = False
-# arcface_torch's augmentation, with either loader: augment = ["resize:0.1:scale=0.5..0.8", "blur:0.2:sigma=0.69",
+# arcface_torch's augmentation, with either loader: augment = ["resize:0.1:scale=0.5..0.8", "blur:0.2:sigma=0.75",
 # "hsv:0.2:hue=0..20:saturation=1..1.2:brightness=1", "grey:0.1"].
 config.dali_aug = False
 # Decode threads per rank; 0 = decode in the training loop.

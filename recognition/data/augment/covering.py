@@ -9,11 +9,14 @@ import torch
 from recognition.data.augment.draws import Draws
 
 # Corners (x, y) of a mask on a face aligned to ArcFace's template, whose eyes, nose and mouth lie at y = 52, 72 and 92
-# of 112 pixels: from the bridge of the nose round by the right cheek, jaw and chin.
+# of 112 pixels: from the bridge of the nose by one cheek round the chin to the other.
 TEMPLATE_PIXELS = 112
-MASK_CORNERS = ((56, 60), (96, 68), (92, 98), (73, 115), (39, 115), (20, 98), (16, 68))
+MASK_CORNERS = (
+    *((56, 58), (76, 61), (95, 70), (95, 84), (89, 98), (78, 109), (65, 115)),
+    *((47, 115), (34, 109), (23, 98), (17, 84), (17, 70), (36, 61)),
+)
 # How far each corner, and all of them together, may lie from there.
-CORNER_PIXELS, SHIFT_PIXELS = 3.0, 3.0
+CORNER_PIXELS, SHIFT_PIXELS = 1.5, 3.0
 # Half of the rectangles of `erase` are wider than high; none is more than twice as long as the other way.
 LONGEST = 2.0
 _COVER = 1 << 8

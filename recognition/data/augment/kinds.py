@@ -1,4 +1,4 @@
-"""The kinds of augmentation, what each draws from, and their names in a config: `NAME:PROBABILITY[:RANGE=LOW..HIGH]`."""
+"""The kinds of augmentation, what each draws from, and how a config names them: NAME:PROBABILITY[:RANGE=LOW..HIGH]."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ KINDS: dict[str, Kind] = {
     "mask": Kind(mask),
 }
 
-# What dali_aug=True is there. Its blur is sigma 0.8 cut to 3x3 pixels: as wide as a whole Gaussian of 0.69.
+# What dali_aug=True is there. Its blur is a Gaussian of 0.8 cut to 3x3 pixels: a whole one of 0.75 is nearest to that.
 ARCFACE_TORCH = (
     "resize:0.1:scale=0.5..0.8",
-    "blur:0.2:sigma=0.69",
+    "blur:0.2:sigma=0.75",
     "hsv:0.2:hue=0..20:saturation=1..1.2:brightness=1",
     "grey:0.1",
 )

@@ -1,0 +1,53 @@
+"""Contact sheet of what `augment` in a config makes of the faces of a set, kind by kind."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+from recognition.data.augment import KINDS, parse_augment
+from recognition.data.sources import open_source
+from recognition.errors import InputError
+from recognition.records.commands.arguments import add_seed
+from recognition.records.contact_sheet import contact_sheet
+
+EVERY_KIND = tuple(f"{name}:1" for name in KINDS)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The set, the picture, and which kinds."""
+    parser.add_argument(
+        "rec", help="what the config key `rec` takes: folder with train.rec, a .lst file, synthetic ..."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="picture to write")
+    parser.add_argument(
+        "--augment",
+        nargs="+",
+        default=EVERY_KIND,
+        metavar="NAME:PROBABILITY",
+        help="as in a config, with ranges (default: all kinds); every face shows them, whatever the probability",
+    )
+    parser.add_argument("--faces", type=int, default=4, help="rows, spread over the set (default: 4)")
+    parser.add_argument("--colours", type=int, help="of the picture, 2 to 256, for a smaller file (default: all)")
+    parser.add_argument("--epoch", type=int, default=0, help="epoch to show (default: the first)")
+    add_seed(parser)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Draw, and say where it is."""
+    if given.out.suffix.lower() != ".png":
+        raise InputError(f"--out {given.out}: ends in no .png; name the picture so")
+    if given.colours is not None and not 2 <= given.colours <= 256:
+        raise InputError(f"--colours {given.colours}: must be 2 to 256; leave it out to keep all")
+    augmentations = parse_augment(given.augment)
+    drawn = {"num_classes": given.faces, "num_image": given.faces} if given.rec == "synthetic" else {}
+    source = open_source(given.rec, **drawn)
+    if not 1 <= given.faces <= len(source):
+        raise InputError(f"--faces {given.faces}: {given.rec} has {len(source)} pictures; ask for 1 to so many")
+    sheet = contact_sheet(source, augmentations, faces=given.faces, seed=given.seed, epoch=given.epoch)
+    if given.colours is not None:
+        sheet = sheet.quantize(given.colours, dither=Image.Dither.NONE)
+    sheet.save(given.out, "PNG", optimize=True)
+    print(f"wrote {given.faces} faces under {len(augmentations)} augmentations to {given.out}")
