@@ -281,6 +281,12 @@ def test_keys_of_another_loss_are_refused(tmp_path, loss):
     assert "interclass_filtering_threshold=0.4 has no effect" in complaint(path, "interclass_filtering_threshold=0.4")
 
 
+def test_what_dali_aug_does_is_not_asked_for_twice():
+    text = complaint(GLINT, "dali_aug=True", "augment=grey:0.2,mask:0.1")
+    assert "augment names grey, which dali_aug=True does too; set dali_aug=False" in text
+    assert len(load_config(GLINT, ["dali_aug=True", "augment=mask:0.1"]).augmentations) == 5
+
+
 def test_every_loss_reads_its_own_keys():
     own = {
         "combined": ("margin_list=(1, 0, 0.3)", "margin_gradient=straight_through"),

@@ -7,13 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from recognition.data.augment import KINDS, parse_augment
 from recognition.data.sources import open_source
 from recognition.errors import InputError
 from recognition.records.commands.arguments import add_seed
-from recognition.records.contact_sheet import contact_sheet
-
-EVERY_KIND = tuple(f"{name}:1" for name in KINDS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--augment",
         nargs="+",
-        default=EVERY_KIND,
         metavar="NAME:PROBABILITY",
         help="as in a config, with ranges (default: all kinds); every face shows them, whatever the probability",
     )
@@ -37,15 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Draw, and say where it is."""
+    # Only here: torch takes seconds to import, and no other command on records needs it.
+    from recognition.data.augment import KINDS, parse_augment
+    from recognition.records.contact_sheet import contact_sheet
+
     if given.out.suffix.lower() != ".png":
         raise InputError(f"--out {given.out}: ends in no .png; name the picture so")
     if given.colours is not None and not 2 <= given.colours <= 256:
         raise InputError(f"--colours {given.colours}: must be 2 to 256; leave it out to keep all")
-    augmentations = parse_augment(given.augment)
+    if given.faces < 1:
+        raise InputError(f"--faces {given.faces}: must be at least 1")
+    augmentations = parse_augment(given.augment or [f"{name}:1" for name in KINDS])
     drawn = {"num_classes": given.faces, "num_image": given.faces} if given.rec == "synthetic" else {}
     source = open_source(given.rec, **drawn)
-    if not 1 <= given.faces <= len(source):
-        raise InputError(f"--faces {given.faces}: {given.rec} has {len(source)} pictures; ask for 1 to so many")
+    if given.faces > len(source):
+        raise InputError(f"--faces {given.faces}: {given.rec} has only {len(source)} pictures; ask for fewer")
     sheet = contact_sheet(source, augmentations, faces=given.faces, seed=given.seed, epoch=given.epoch)
     if given.colours is not None:
         sheet = sheet.quantize(given.colours, dither=Image.Dither.NONE)

@@ -1,4 +1,4 @@
-"""erase: which pixels, and what is in them; mask: which pixels against matplotlib's point in polygon, and the colour."""
+"""erase: which pixels, and what is in them; mask: which pixels against matplotlib's polygons, and the colour."""
 
 import numpy as np
 import torch
@@ -7,14 +7,14 @@ from matplotlib.path import Path
 from recognition.data.augment.covering import MASK_CORNERS, polygon_cover
 from tests.data.augment.pictures import changed, draws, faces
 
-COUNT, SIZE = 400, 32
+COUNT, SIZE = 200, 32
 # The five points of ArcFace's template in pictures of 112 pixels: eyes, nose, corners of the mouth.
 EYES = ((38.3, 51.7), (73.5, 51.5))
 NOSE_AND_MOUTH = ((56.0, 71.7), (41.5, 92.4), (70.7, 92.2))
 
 
 def rectangles(pictures, found):
-    """Per picture the box (top, stop, left, stop) of pixels that differ; AssertionError where not all in it may have."""
+    """Per picture the box (top, bottom, left, right) of pixels that differ; AssertionError where one in it does not."""
     differs = (found != pictures).any(-1)
     boxes = []
     for picture in differs:
