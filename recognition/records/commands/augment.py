@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from PIL import Image
-
 from recognition.data.sources import open_source
 from recognition.errors import InputError
 from recognition.records.commands.arguments import add_seed
@@ -25,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as in a config, with ranges (default: all kinds); every face shows them, whatever the probability",
     )
     parser.add_argument("--faces", type=int, default=4, help="rows, spread over the set (default: 4)")
-    parser.add_argument("--colours", type=int, help="of the picture, 2 to 256, for a smaller file (default: all)")
+    parser.add_argument("--image-size", type=int, default=112, help="pixels square, of synthetic faces (default: 112)")
     parser.add_argument("--epoch", type=int, default=0, help="epoch to show (default: the first)")
     add_seed(parser)
 
@@ -38,17 +36,13 @@ def run(given: argparse.Namespace) -> None:
 
     if given.out.suffix.lower() != ".png":
         raise InputError(f"--out {given.out}: ends in no .png; name the picture so")
-    if given.colours is not None and not 2 <= given.colours <= 256:
-        raise InputError(f"--colours {given.colours}: must be 2 to 256; leave it out to keep all")
     if given.faces < 1:
         raise InputError(f"--faces {given.faces}: must be at least 1")
     augmentations = parse_augment(given.augment or [f"{name}:1" for name in KINDS])
     drawn = {"num_classes": given.faces, "num_image": given.faces} if given.rec == "synthetic" else {}
-    source = open_source(given.rec, **drawn)
+    source = open_source(given.rec, image_size=given.image_size, **drawn)
     if given.faces > len(source):
         raise InputError(f"--faces {given.faces}: {given.rec} has only {len(source)} pictures; ask for fewer")
     sheet = contact_sheet(source, augmentations, faces=given.faces, seed=given.seed, epoch=given.epoch)
-    if given.colours is not None:
-        sheet = sheet.quantize(given.colours, dither=Image.Dither.NONE)
     sheet.save(given.out, "PNG", optimize=True)
     print(f"wrote {given.faces} faces under {len(augmentations)} augmentations to {given.out}")
