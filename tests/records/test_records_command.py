@@ -41,7 +41,7 @@ def test_a_list_packs_too(tmp_path):
     assert "packed 2 images of 2 identities" in records("pack", tmp_path / "faces.lst", tmp_path / "set")
 
 
-@pytest.mark.parametrize("command", ["pack", "unpack", "verify", "stats", "pairs"])
+@pytest.mark.parametrize("command", ["pack", "unpack", "verify", "stats", "pairs", "augment"])
 def test_help(command):
     assert "usage: python launch/records.py " + command in records(command, "-h")
 
