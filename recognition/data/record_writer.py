@@ -35,12 +35,15 @@ class RecordWriter:
         self._offset = 0
         self._files = []
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            for path in self._aside:
-                self._files.append(open(path, "wb", buffering=1 << 20))  # noqa: SIM115 - closed by close or abort
+            self._open()
         except BaseException:
             self.abort()
             raise
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for path in self._aside:
+            self._files.append(open(path, "wb", buffering=1 << 20))  # noqa: SIM115 - closed by close or abort
 
     def __enter__(self) -> RecordWriter:
         return self
@@ -102,14 +105,26 @@ class RecordWriter:
         finally:
             self.abort()
 
+    def rewrite_first(self, payload: bytes, labels: float | Sequence[float] | np.ndarray) -> None:
+        """Write the first record again, with as many bytes: a header that counts what came after it."""
+        record = b"".join(split_body(pack_body(payload, labels, 0, 0)))
+        with naming(self.path):
+            self._files[0].flush()
+            with open(self._aside[0], "r+b") as file:
+                file.write(record)
+        self._crcs[0] = zlib.crc32(record, crc_of_key(self._keys[0]))
+
     def abort(self) -> None:
         """Drop what was written; no effect after `close`."""
+        self._close_files()
+        for path in self._aside:
+            path.unlink(missing_ok=True)
+
+    def _close_files(self) -> None:
         for file in self._files:
             with contextlib.suppress(OSError):  # a full disk fails again when the rest of the buffer is flushed
                 file.close()
         self._files = []
-        for path in self._aside:
-            path.unlink(missing_ok=True)
 
     def _order(self) -> np.ndarray | slice:
         """What puts the records in ascending order of their keys; InputError for no records and for a repeated key."""

@@ -88,6 +88,10 @@ class RecordReader:
     def __reduce__(self) -> tuple:
         return partial(RecordReader, checked=self._checked), (self.path, self.idx)
 
+    def forget_pages(self) -> None:
+        """Take what was read so far out of this process's memory; what is read again comes from the file again."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Let go of the file; payloads still held keep their bytes."""
         self._view.release()
