@@ -17,7 +17,7 @@ LEFT_OUT = -1
 
 @dataclass(frozen=True)
 class Identities:
-    """Those of one set: where it lies, their `names` (None: there is no identities.txt), which have images, bool (C,)."""
+    """Those of the set at `path`: their names (None: there is no identities.txt), and which have images, bool (C,)."""
 
     path: Path
     names: list[str] | None
