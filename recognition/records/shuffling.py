@@ -23,10 +23,9 @@ from recognition.permutation import permutation_keys, permute
 from recognition.records.layout import Packed, describe, new_folder, read_names
 from recognition.records.reading import size_of
 
-# Half of the memory is for a bucket, the rest for its being larger than the mean and for the files' buffers.
+# Half of it is for a bucket; the rest for one that is larger than the mean, the files' buffers, and what was read.
 MEMORY_BYTES = 1 << 30
 MOST_BUCKETS = 512  # open files
-_FORGET_EVERY_BYTES = 1 << 26
 _IMAGES_AT_ONCE = 4096
 
 
@@ -80,9 +79,9 @@ def _scatter(reader: RecordReader, paths: list[Path], images_each: int, seed: in
                 with naming(paths[number]):
                     files[number].writelines(split_body(_body(record, new_key)))
                 unforgotten += len(record.payload)
-            if unforgotten > _FORGET_EVERY_BYTES:
-                reader.forget_pages()
-                unforgotten = 0
+                if unforgotten > memory_bytes // 8:
+                    reader.forget_pages()
+                    unforgotten = 0
             bar.update(len(keys))
     return largest
 
@@ -105,11 +104,16 @@ def _gather(paths: list[Path], rec: Path, count: int) -> None:
     bar = tqdm(total=count, desc=f"writing {rec}", unit="image", delay=1, disable=None)
     with RecordWriter(rec) as writer, bar:
         for path in paths:
-            view = memoryview(path.read_bytes())
-            found = scan_records(view, path)
-            order = np.argsort(found.keys)
-            for key, offset in zip(found.keys[order].tolist(), found.offsets[order].tolist()):
-                record = read_record(view, offset, path, key)[0]
-                writer.write(key, record.payload, _labels(record), id=key, id2=record.id2)
+            bar.update(_write_bucket(writer, path))
             path.unlink()
-            bar.update(len(order))
+
+
+def _write_bucket(writer: RecordWriter, path: Path) -> int:
+    """Write the records of one bucket, all of which is in memory until this returns; returns how many they are."""
+    view = memoryview(path.read_bytes())
+    found = scan_records(view, path)
+    order = np.argsort(found.keys)
+    for key, offset in zip(found.keys[order].tolist(), found.offsets[order].tolist()):
+        record = read_record(view, offset, path, key)[0]
+        writer.write(key, record.payload, _labels(record), id=key, id2=record.id2)
+    return len(order)
