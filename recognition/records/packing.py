@@ -81,8 +81,9 @@ def pack(
                     journal.append(reached, inputs.digest(reached.done), known_failures=len(point.failures))
                     point = reached
             if not layout.num_images:
+                first = progress.failures[0]
                 raise InputError(
-                    f"{rec}: not one of {len(source)} pictures can be packed: {progress.failures[0].reason}"
+                    f"{rec}: not one of {len(source)} pictures can be packed; {first.path}: {first.reason}"
                 )
             layout.finish()
             _replace_set(writer, rec)
@@ -143,7 +144,8 @@ def _write(
     elif isinstance(result, Rejected):
         progress.failures.append(Failure(source.paths[index], label, result.reason, False, result.thumbnail))
     elif skip_bad:
-        progress.failures.append(Failure(source.paths[index], label, str(result), damaged=True))
+        path = source.paths[index]
+        progress.failures.append(Failure(path, label, str(result).removeprefix(f"{path}: "), damaged=True))
     else:
         raise InputError(f"{result}; --skip-bad leaves such pictures out") from result
     progress.done += 1
