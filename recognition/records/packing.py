@@ -81,8 +81,9 @@ def pack(
                     journal.append(reached, inputs.digest(reached.done), known_failures=len(point.failures))
                     point = reached
             if not layout.num_images:
+                first = progress.failures[0]
                 raise InputError(
-                    f"{rec}: not one of {len(source)} pictures can be packed: {progress.failures[0].reason}"
+                    f"{rec}: not one of {len(source)} pictures can be packed; {first.path}: {first.reason}"
                 )
             layout.finish()
             _replace_set(writer, rec)
@@ -113,7 +114,7 @@ def _resumed(journal: Journal, inputs: Inputs, rec: Path, skip_bad: bool, tell: 
 
 def _counted(source: FileSource, point: Point) -> np.ndarray:
     """Images of each identity, int64 (C,), that are in the records at `point`."""
-    counts_C = np.bincount(source.labels[: point.done], minlength=source.num_classes)
+    counts_C = np.bincount(source.labels()[: point.done], minlength=source.num_classes)
     for failure in point.failures:
         counts_C[failure.label] -= 1
     return counts_C.astype(np.int64)
@@ -136,14 +137,15 @@ def _write(
     skip_bad: bool,
 ) -> None:
     """Add the next image to the layout, or to the failures."""
-    index, label = progress.done, int(source.labels[progress.done])
+    index, label = progress.done, int(source.labels()[progress.done])
     if isinstance(result, Prepared):
         progress.size = require_one_size(result.size, progress.size, partial(source.describe, index))
         layout.add(label, result.jpeg)
     elif isinstance(result, Rejected):
         progress.failures.append(Failure(source.paths[index], label, result.reason, False, result.thumbnail))
     elif skip_bad:
-        progress.failures.append(Failure(source.paths[index], label, str(result), damaged=True))
+        path = source.paths[index]
+        progress.failures.append(Failure(path, label, str(result).removeprefix(f"{path}: "), damaged=True))
     else:
         raise InputError(f"{result}; --skip-bad leaves such pictures out") from result
     progress.done += 1
