@@ -35,7 +35,14 @@ from recognition.training.step import TrainStep
 def open_training_set(cfg: TrainConfig) -> tuple[Source, TrainConfig, list[str]]:
     """The samples, the config with `num_classes` and `num_image` as the run uses them, and remarks on both."""
     source = open_source(
-        cfg.rec, num_classes=cfg.num_classes, num_image=cfg.num_image, seed=cfg.seed, image_size=cfg.image_size
+        cfg.rec,
+        num_classes=cfg.num_classes,
+        num_image=cfg.num_image,
+        seed=cfg.seed,
+        image_size=cfg.image_size,
+        rec_labels=cfg.rec_labels,
+        image_column=cfg.image_column,
+        label_column=cfg.label_column,
     )
     if cfg.label_noise:
         source = NoisySource(source, parse_noise(cfg.label_noise), seed=cfg.seed)
