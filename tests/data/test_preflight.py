@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from recognition.data import preflight as module
-from recognition.data.preflight import preflight, spread, stored_labels
+from recognition.data.preflight import preflight, spread
 from recognition.data.recordio import RecordWriter
-from recognition.data.sources import FolderSource, RecordSource, Sample, SyntheticSource, open_source
+from recognition.data.sources import FolderSource, JoinedSource, RecordSource, Sample, SyntheticSource, open_source
 from recognition.errors import InputError
 from tests.conftest import FIXTURES
 from tests.pictures import jpeg, write_people
@@ -160,57 +160,51 @@ def test_spread_is_even_and_has_both_ends(count, most):
         assert np.ptp(np.diff(found)) <= 1
 
 
-def packed(path, labels, *, id2s=None):
-    """A record file without header or checksums, with such labels."""
+def packed(path, labels, *, checks=False):
+    """A record file without header, with such labels, and with checksums if asked for."""
+    path.mkdir(exist_ok=True)
     with RecordWriter(path / "train.rec") as writer:
         for key, label in enumerate(labels):
             writer.write(key, jpeg(key), float(label))
-    path.joinpath("train.crc").unlink(missing_ok=True)
+    if not checks:
+        (path / "train.crc").unlink()
     return path / "train.rec"
 
 
 def test_records_without_checksums_are_unchecked(tmp_path):
-    rec = packed(tmp_path, [0, 1, 1])
-    source = open_source(rec, num_classes=2)
-    found = look(source)
-    assert found.facts["checksums"] == "unchecked"
+    rec = packed(tmp_path / "bare", [0, 1, 1])
+    found = look(open_source(rec, num_classes=2))
+    assert (found.facts["checksums"], found.facts["labels"]) == ("unchecked", "those of 3 images")
     assert [text for text in found.remarks if "unchecked" in text] == [
         f"{rec}: unchecked: it has no train.crc, so a picture with a flipped bit may pass as sound; "
         f"launch/records.py verify --write-checks makes one"
     ]
-    source.reader.checks = object()
-    module._look_for_checks(source, found := module.Preflight())
-    assert found == module.Preflight({"checksums": "of every record"}, [])
+    found = look(open_source(packed(tmp_path / "checked", [0, 1, 1], checks=True), num_classes=2))
+    assert (found.facts["checksums"], found.facts["labels"]) == ("of every record", "of all images")
+    assert found.remarks == []
 
 
 def test_unchecked_files_among_those_of_one_set_are_counted(tmp_path):
-    source = Labelled([0, 1], num_classes=2)
-    for name in "abc":
-        (tmp_path / name).mkdir()
-    source.parts = [RecordSource(packed(tmp_path / name, [0, 1]), num_classes=2) for name in "abc"]
-    source.parts[0].reader.checks = object()
+    recs = [packed(tmp_path / name, [0, 1], checks=name == "a") for name in "abc"]
+    source = JoinedSource([RecordSource(rec, num_classes=2) for rec in recs], apart=False)
     found = look(source)
     assert found.facts["checksums"] == "2 files unchecked"
-    assert found.remarks[0].startswith(
-        f"{tmp_path}/b/train.rec: unchecked: it has no train.crc (nor have 1 files more), so"
+    assert any(
+        text.startswith(f"{recs[1]}: unchecked: it has no train.crc (nor have 1 files more), so")
+        for text in found.remarks
     )
 
 
-def test_labels_of_records_are_those_that_the_reader_tells():
-    source = open_source(RECORDS)
-    source.reader.image_labels = lambda: np.array([source.read(i).label for i in range(len(source))])
-    assert stored_labels(source).tolist() == source.reader.image_labels().tolist()
-    facts = preflight(source, image_size=112).facts
-    assert (facts["images"], facts["labels"], facts["classes without images"]) == (24, "of all images", 0)
-    source.reader.image_labels = lambda: None
-    assert preflight(source, image_size=112).facts["labels"] == "those of 24 images"
+def test_labels_of_identity_records_are_enough():
+    facts = preflight(open_source(RECORDS), image_size=112).facts
+    assert (facts["images"], facts["labels"], facts["images of a class"]) == (24, "of all images", "4 to 4, median 4")
 
 
 def test_labels_of_folders_and_drawn_faces(tmp_path):
     folder = FolderSource(write_people(tmp_path / "people", {"ann": 3, "bob": 1}))
-    assert stored_labels(folder).tolist() == [folder.read(i).label for i in range(4)] == [0, 0, 0, 1]
+    assert folder.labels().tolist() == [folder.read(i).label for i in range(4)] == [0, 0, 0, 1]
     drawn = SyntheticSource(num_classes=7, num_image=30, image_size=16)
-    assert stored_labels(drawn).tolist() == [drawn.read(i).label for i in range(30)]
+    assert drawn.labels().tolist() == [drawn.read(i).label for i in range(30)]
     assert look(SyntheticSource(num_classes=7, num_image=5, image_size=16)).facts["classes without images"] == 2
 
 
