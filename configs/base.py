@@ -54,7 +54,7 @@ config.prefetch_batches = 4
 # Seconds without a batch after which the run ends with an error instead of waiting for ever.
 config.data_timeout_s = 60.0
 # A record that cannot be read: "raise" ends the run with its place; "skip" shows another in its place, drawn by (seed,
-# epoch, record), and lists it in bad_records.csv and the report. A run that it ended may go on with "skip".
+# epoch, record), and lists it in bad_records.csv and the report. A run that one has ended may go on with "skip".
 config.on_bad_record = "raise"
 # skip: share of the images that may be bad, rounded up to whole images; the run ends with an error when there are more.
 config.bad_record_share = 1e-4

@@ -249,6 +249,20 @@ def test_each_is_told_once_and_of_many_only_the_first(tmp_path, log):
     assert log.messages[-1] == "... and 12 more bad records since they were last counted: see bad_records.csv"
 
 
+def met(runtime, folder):
+    """Each rank has met one bad record of its own, and 5."""
+    rows = Rows()
+    records = BadRecords(folder, config(on_bad_record="skip", num_image=100, bad_record_share=0.5), runtime, rows)
+    records.after_step(1, [batch(10 * runtime.rank + 1, 5)], meet=True)
+    return [record.index for record in records.listed], len(rows)
+
+
+def test_all_ranks_know_what_any_has_met_and_the_main_rank_tells_it(tmp_path):
+    known = [1, 5, 11, 21]
+    assert run_ranks(met, 3, tmp_path) == [(known, 1), (known, 0), (known, 0)]
+    assert [row["index"] for row in listed(tmp_path)] == [str(index) for index in known]
+
+
 def test_a_list_from_after_the_checkpoint_is_cut_back_to_what_the_checkpoint_knew(tmp_path):
     cfg = config(on_bad_record="skip", num_image=100, bad_record_share=0.5)
     known = (BadRecord(4, "place 4", "torn"),)
