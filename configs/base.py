@@ -12,9 +12,17 @@ config = edict()
 
 # ---- Data -----------------------------------------------------------------------------------------------------------
 
-# Training set: a folder with train.rec (and train.idx, property), a folder with one folder per identity, a .lst file,
-# or "synthetic". Required.
+# Training set, required. A folder: with train.rec (and train.idx, property) or shards train-000.rec, train-001.rec ...,
+# with shards of WebDataset (.tar: KEY.jpg beside KEY.cls or KEY.json), with .parquet files or what save_to_disk wrote
+# (the `datasets` extra), or with one folder per identity. A .rec, .tar, .parquet or .lst file. A pattern, in quotes:
+# "shards/train-{000..123}.tar" or "shards/*.tar". Several of these as a list, or "a,b". Or "synthetic".
 config.rec = None
+# What a label means in several sets or files. "shared": the same identity in all. "apart": the identities of each entry
+# of rec (of each file, if it has one entry only) come after those of the entries before.
+config.rec_labels = "shared"
+# Columns of a parquet or saved set; None = the one called image, img, jpg, ... and label, identity, person, ...
+config.image_column = None
+config.label_column = None
 # Identities in the training set, and images in it. None: as the data says. "synthetic" needs both.
 config.num_classes = None
 config.num_image = None
@@ -45,6 +53,11 @@ config.num_workers = 2
 config.prefetch_batches = 4
 # Seconds without a batch after which the run ends with an error instead of waiting for ever.
 config.data_timeout_s = 60.0
+# A record that cannot be read: "raise" ends the run with its place; "skip" shows another in its place, drawn by (seed,
+# epoch, record), and lists it in bad_records.csv and the report. A run that it ended may go on with "skip".
+config.on_bad_record = "raise"
+# skip: share of the images that may be bad, rounded up to whole images; the run ends with an error when there are more.
+config.bad_record_share = 1e-4
 
 # ---- Backbone -------------------------------------------------------------------------------------------------------
 
@@ -210,7 +223,7 @@ config.agreement_steps = 1000
 
 # Names of the .bin sets to verify on, without ".bin"; "synthetic" is made on the fly; [] = none.
 config.val_targets = []
-# Folder of the .bin sets; None = rec.
+# Folder of the .bin sets; None = rec, or the folder that it lies in.
 config.val_dir = None
 # Images per rank in one forward pass of verification.
 config.val_batch_size = 64

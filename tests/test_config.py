@@ -259,6 +259,9 @@ BROKEN = {
     "num_workers=-1": "negative",
     "verbose=0": "at least 1",
     "data_timeout_s=0": "above 0",
+    "on_bad_record=skipp": "did you mean 'skip'",
+    "bad_record_share=1": "[0, 1)",
+    "bad_record_share=-0.1": "[0, 1)",
 }
 
 

@@ -36,7 +36,10 @@ class TrainConfig:
     ConfigError when the values contradict each other; secrets do not show in `repr`.
     """
 
-    rec: str | None
+    rec: str | tuple[str, ...] | None
+    rec_labels: str
+    image_column: str | None
+    label_column: str | None
     num_classes: int | None
     num_image: int | None
     image_size: int
@@ -48,6 +51,8 @@ class TrainConfig:
     num_workers: int
     prefetch_batches: int
     data_timeout_s: float
+    on_bad_record: str
+    bad_record_share: float
 
     network: str
     embedding_size: int

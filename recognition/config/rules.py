@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from recognition.config import TrainConfig
 
 CHOICES: dict[str, tuple[str | bool | None, ...]] = {
+    "rec_labels": ("shared", "apart"),
+    "on_bad_record": ("raise", "skip"),
     "optimizer": ("sgd", "adamw"),
     "schedule": ("polynomial", "cosine"),
     "loss": tuple(LOSSES),
@@ -64,6 +66,7 @@ RANGES: dict[str, Rule] = {
     "num_workers": AT_LEAST_0,
     "prefetch_batches": AT_LEAST_1,
     "data_timeout_s": ABOVE_0,
+    "bad_record_share": (lambda v: 0 <= v < 1, "must lie in [0, 1); 0.0001 is 1 in 10,000"),
     "embedding_size": AT_LEAST_1,
     "dropout": BELOW_1,
     "scale": ABOVE_0,
@@ -202,7 +205,7 @@ def _unusable(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
     if not cfg.rec:
         yield (
             "rec",
-            "rec is not set; name the training set: a folder with train.rec, image folders, a .lst file or synthetic",
+            "rec is not set; name the training set: a folder with train.rec, shards or image folders, or synthetic",
         )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", cfg.device):
         yield "device", f"device={cfg.device!r} is not known; use auto, cpu, cuda or cuda:N"

@@ -17,18 +17,22 @@ class FileSource:
     """Image files with a label each; what folders and lists come down to."""
 
     def __init__(self, paths: list[str], labels: np.ndarray, *, num_classes: int) -> None:
-        self.paths, self.labels, self.num_classes = paths, labels, num_classes
+        self.paths, self._labels, self.num_classes = paths, labels, num_classes
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, index: int) -> Sample:
         """Bytes of the file and its label; InputError when it cannot be read."""
-        return Sample(read_image_file(self.paths[index]), int(self.labels[index]))
+        return Sample(read_image_file(self.paths[index]), int(self._labels[index]))
 
     def describe(self, index: int) -> str:
         """Path of the file."""
         return self.paths[index]
+
+    def labels(self) -> np.ndarray:
+        """int64 labels of all samples; not to be changed."""
+        return self._labels
 
 
 def read_image_file(path: str) -> bytes:
@@ -61,7 +65,8 @@ class FolderSource(FileSource):
             counts.append(len(images))
         if not paths:
             raise InputError(
-                f"{root}: holds neither train.rec nor one folder of images per identity; is it the right one?"
+                f"{root}: holds neither train.rec nor shards (.rec, .tar or .parquet) nor one folder of images per "
+                "identity; is it the right one?"
             )
         super().__init__(paths, np.repeat(np.arange(len(counts)), counts), num_classes=len(counts))
 
@@ -69,17 +74,17 @@ class FolderSource(FileSource):
 class ListSource(FileSource):
     """A tab-separated .lst file: im2rec's `index, label, path` or the older face2rec's `aligned, path, label`.
 
-    Paths are relative to the list's folder.
+    Paths are relative to `root`, where none is given to the list's folder.
     """
 
-    def __init__(self, lst: str | Path) -> None:
+    def __init__(self, lst: str | Path, *, root: str | Path | None = None) -> None:
         lst = Path(lst)
         paths, labels = [], []
         with open(lst, encoding="utf-8", errors="surrogateescape") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     path, label = _parse_list_line(line.rstrip("\r\n").split("\t"), f"{lst} line {number}")
-                    paths.append(os.path.join(lst.parent, path))
+                    paths.append(os.path.join(lst.parent if root is None else root, path))
                     labels.append(label)
         if not paths:
             raise InputError(
