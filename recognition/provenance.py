@@ -32,9 +32,10 @@ from recognition.runtime import Runtime
 
 FILE = "provenance.json"
 # Keys that say where and how a run works, what it shows and keeps; another value makes no other numbers, but for the
-# rounding of another device or number of threads. The data have a hash of their own, wherever they lie.
+# rounding of another device or number of threads. The data have a hash of their own, wherever they lie. What becomes of
+# bad records is among them: where it matters, one of the choices has no numbers, but an error.
 _NOT_HASHED = """
-    rec rec_labels image_column label_column
+    rec rec_labels image_column label_column on_bad_record bad_record_share
     device threads num_workers prefetch_batches data_timeout_s collective_timeout_s
     resume checkpoint_steps checkpoint_minutes checkpoint_keep checkpoint_keep_every checkpoint_keep_best
     checkpoint_error restart_limit requeue max_bad_steps spike_factor agreement_steps

@@ -13,7 +13,7 @@ def shrink(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a config whose run takes seconds on a CPU; what makes the experiment its own is kept.
 
     Kept: optimizer, learning rate, weight decay, schedule, warm-up as a share of the run, margins, sample rate, filter,
-    accumulation (two micro-steps stand for more), gradient checkpointing, EMA, bf16.
+    accumulation (two micro-steps stand for more), gradient checkpointing, EMA, augmentation, bf16.
     """
     warmup_share = values["warmup_epoch"] / values["num_epoch"] if values["num_epoch"] else 0.0
     bf16 = values["precision"] == "bf16"
@@ -35,7 +35,6 @@ def shrink(values: Mapping[str, Any]) -> dict[str, Any]:
         "fp16": False,
         "compile": False,
         "dali": False,
-        "dali_aug": False,
         "num_workers": 1,
         "prefetch_batches": 2,
         "device": "auto",

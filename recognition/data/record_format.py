@@ -25,6 +25,7 @@ MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 MAX_BYTES = (1 << 29) - 1
 EXACT_LABELS = 1 << 24
+LABELS = 1 << 63  # labels are int64 everywhere else
 FRAME = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")
 WHOLE, FIRST, MIDDLE, LAST = range(4)
@@ -65,14 +66,21 @@ class Record:
     def label(self) -> int:
         """Class of the image, exact beyond 2^24; RecordError for a NaN, negative, fractional or rounded label."""
         value = float(self.labels[0])
-        if not (value >= 0 and value.is_integer()):
+        if not (0 <= value < LABELS and value.is_integer()):
             raise self.error(f"label {value:g} is not a class number", REPACK)
         if value < EXACT_LABELS:
             return int(value)
-        if np.float32(self.id2) == self.labels[0]:
-            return self.id2
-        problem = f"label {value:.0f} may be rounded (float32 is exact below {EXACT_LABELS}) and id2 does not hold it"
-        raise self.error(problem, "pack the set again with launch/records.py, which keeps large labels")
+        if self.has_rounded_label:
+            exact = f"float32 is exact below {EXACT_LABELS}"
+            problem = f"label {value:.0f} may be rounded ({exact}) and id2 does not hold it"
+            raise self.error(problem, "pack the set again with launch/records.py, which keeps large labels")
+        return self.id2
+
+    @property
+    def has_rounded_label(self) -> bool:
+        """True for a label so large that float32 may have rounded it, and that id2 does not hold."""
+        value = float(self.labels[0])
+        return EXACT_LABELS <= value < LABELS and float(np.float32(self.id2)) != value
 
     def label_below(self, num_classes: int | None) -> int:
         """`label`; RecordError when it is not below `num_classes` (None: not known)."""
@@ -112,8 +120,8 @@ def read_frame(view: memoryview, at: int, path: Path, key: int | None, offset: i
     return word >> 29, start, stop
 
 
-def read_body(view: memoryview, offset: int, path: Path, key: int | None) -> tuple[memoryview | bytes, int]:
-    """Return the joined bytes of the record at `offset` (a view when it is whole) and the offset after it."""
+def read_body(view: memoryview, offset: int, path: Path, key: int | None) -> tuple[memoryview, int]:
+    """Return the joined bytes of the record at `offset`, a view of the file if it is whole, and the offset after it."""
     cflag, start, stop = read_frame(view, offset, path, key, offset)
     if cflag == WHOLE:
         return view[start:stop], stop + (start - stop) % 4
@@ -121,7 +129,7 @@ def read_body(view: memoryview, offset: int, path: Path, key: int | None) -> tup
         known = "part of a split record, not its beginning" if cflag <= LAST else "unknown"
         problem = f"its part flag is {cflag}: {known}"
         raise record_error(path, key, offset, problem, REINDEX)
-    parts = [view[start:stop]]
+    body = bytearray(view[start:stop])  # not a list of parts: a damaged record may have a million empty ones
     while cflag != LAST:
         if (stop - start) % 4:
             problem = f"a part of a split record has {stop - start} bytes, not a multiple of 4"
@@ -130,8 +138,9 @@ def read_body(view: memoryview, offset: int, path: Path, key: int | None) -> tup
         if cflag not in (MIDDLE, LAST):
             problem = f"a split record lacks its last part (part flag {cflag} at offset {start - FRAME.size})"
             raise record_error(path, key, offset, problem, RECOPY)
-        parts.append(view[start:stop])
-    return MAGIC_BYTES.join(parts), stop + (start - stop) % 4
+        body += MAGIC_BYTES
+        body += view[start:stop]
+    return memoryview(body).toreadonly(), stop + (start - stop) % 4
 
 
 def read_header(body: memoryview | bytes, offset: int, path: Path, key: int | None) -> tuple[int, float, int, int]:
@@ -145,13 +154,18 @@ def read_header(body: memoryview | bytes, offset: int, path: Path, key: int | No
 def read_record(view: memoryview, offset: int, path: Path, key: int) -> tuple[Record, int]:
     """Return the record at `offset` and the offset after it; RecordError for all damage that the format can show."""
     body, after = read_body(view, offset, path, key)
+    return parse_body(body, offset, path, key), after
+
+
+def parse_body(body: memoryview | bytes, offset: int, path: Path, key: int) -> Record:
+    """The record whose joined bytes are `body`; RecordError when they do not hold what they announce."""
     flag, label, id_, id2 = read_header(body, offset, path, key)
     start = HEADER.size + 4 * flag
     if start > len(body):
         problem = f"{flag} labels are announced, which do not fit in {len(body)} bytes"
         raise record_error(path, key, offset, problem, RECOPY)
     labels = np.frombuffer(body, "<f4", flag, HEADER.size).copy() if flag else np.array([label], np.float32)
-    return Record(key, labels, id_, id2, body[start:], path, offset), after
+    return Record(key, labels, id_, id2, body[start:], path, offset)
 
 
 def pack_body(payload: bytes | memoryview, labels: float | Sequence[float] | np.ndarray, id: int, id2: int) -> bytes:

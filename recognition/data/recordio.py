@@ -1,34 +1,36 @@
-"""RecordIO files as MXNet, im2rec and InsightFace write them: read by key from any thread, and written."""
+"""RecordIO files as MXNet, im2rec and InsightFace write them, read by key from any thread."""
 
 from __future__ import annotations
 
 import contextlib
 import mmap
-import os
-from array import array
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from recognition.atomic import naming
+from recognition.data.identity_records import labels_by_identities
+from recognition.data.record_checks import RecordChecks, open_checks
 from recognition.data.record_format import (
     EXACT_LABELS,
+    RECOPY,
     REINDEX,
+    REPACK,
     Record,
     RecordError,
-    pack_body,
     read_body,
     read_record,
     record_error,
-    split_body,
 )
-from recognition.data.record_index import load_index
-from recognition.errors import InputError
+from recognition.data.record_index import MAX_DIGITS, load_index
+from recognition.data.record_writer import RecordWriter
 
 __all__ = ["Record", "RecordError", "RecordReader", "RecordWriter", "rec_path"]
+
+
+PROPERTY_BYTES = 64
 
 
 def rec_path(text: str) -> Path:
@@ -42,9 +44,12 @@ class RecordReader:
     Reads are slices of one memory map, so threads and forked processes share a reader without locks. Payloads are
     views of the file and stay valid while anyone holds them, also after `close`. `keys` and `offsets` are int64,
     `keys` ascending. RecordError for files that cannot be read, and for all damage in them.
+
+    `checks` are those of `train.crc` (record_checks.py): with them every record that is read is the one that was
+    written. None where that file is missing, or with `checked=False`: a flipped bit in an image goes unseen then.
     """
 
-    def __init__(self, rec: str | Path, idx: str | Path | None = None) -> None:
+    def __init__(self, rec: str | Path, idx: str | Path | None = None, *, checked: bool = True) -> None:
         self.path = Path(rec)
         self.idx = Path(idx) if idx is not None else self.path.with_suffix(".idx")
         try:
@@ -57,18 +62,22 @@ class RecordReader:
         self._view = memoryview(self._map)
         try:
             index = load_index(self.path, self.idx, self._view)
+            self.keys: np.ndarray = index.keys
+            self.offsets: np.ndarray = index.offsets
+            self.checks: RecordChecks | None = None
+            if checked:
+                self.checks = open_checks(self.path, num_records=len(self), num_bytes=self.num_bytes)
         except BaseException:
             self.close()
             raise
-        self.keys: np.ndarray = index.keys
-        self.offsets: np.ndarray = index.offsets
+        self._checked = checked
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __iter__(self) -> Iterator[Record]:
-        for key, offset in zip(self.keys, self.offsets):
-            yield read_record(self._view, int(offset), self.path, int(key))[0]
+        for place, key in enumerate(self.keys):
+            yield self._read(place, int(key))
 
     def __enter__(self) -> RecordReader:
         return self
@@ -77,7 +86,11 @@ class RecordReader:
         self.close()
 
     def __reduce__(self) -> tuple:
-        return RecordReader, (self.path, self.idx)
+        return partial(RecordReader, checked=self._checked), (self.path, self.idx)
+
+    def forget_pages(self) -> None:
+        """Take what was read so far out of this process's memory; what is read again comes from the file again."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
         """Let go of the file; payloads still held keep their bytes."""
@@ -87,24 +100,47 @@ class RecordReader:
 
     def offset(self, key: int) -> int:
         """Byte offset of the record of `key`; RecordError when there is none."""
+        return int(self.offsets[self._place(key)])
+
+    def _place(self, key: int) -> int:
         place = key - int(self.keys[0])
         if not (0 <= place < len(self.keys) and self.keys[place] == key):
             place = int(np.searchsorted(self.keys, key))
         if place == len(self.keys) or self.keys[place] != key:
             known = f"it has {len(self)} keys from {self.keys[0]} to {self.keys[-1]}"
             raise RecordError(f"{self.path}: key {key} is not in the index {self.idx}; {known}")
-        return int(self.offsets[place])
+        return place
 
     def read(self, key: int) -> Record:
         """The record of `key`; RecordError when it is missing or damaged."""
         key = int(key)
-        return read_record(self._view, self.offset(key), self.path, key)[0]
+        return self._read(self._place(key), key)
+
+    def _read(self, place: int, key: int) -> Record:
+        offset = int(self.offsets[place])
+        self._require_whole(key, offset)
+        record, after = read_record(self._view, offset, self.path, key)
+        if self.checks is not None:
+            self.checks.check(self._view[offset:after], place, rec=self.path, key=key, offset=offset)
+        return record
+
+    def _require_whole(self, key: int, offset: int) -> None:
+        # Touching a mapped page behind the end of its file ends the process, without an exception.
+        if (now := self._map.size()) < len(self._view):
+            problem = f"the file was cut from {len(self._view)} to {now} bytes while it was in use"
+            raise record_error(self.path, key, offset, problem, RECOPY)
 
     def span(self, key: int) -> tuple[int, int]:
         """Byte range [start, stop) of the record of `key`, padding included; RecordError as `read`."""
         key = int(key)
         start = self.offset(key)
+        self._require_whole(key, start)
         return start, read_body(self._view, start, self.path, key)[1]
+
+    def frames(self, key: int) -> memoryview:
+        """The bytes of `span`, as they lie in the file: frames, parts and padding."""
+        start, stop = self.span(key)
+        return self._view[start:stop]
 
     @property
     def num_bytes(self) -> int:
@@ -147,97 +183,50 @@ class RecordReader:
         """Number of identities by the `property` file beside the records, else by the identity records, else None."""
         beside = self.path.with_name("property")
         if beside.exists():
-            first = beside.read_text(errors="replace").split(",")[0].strip()
-            if not first.isdecimal():
-                raise RecordError(f"{beside}: {first[:40]!r} is not a number of classes; write `classes,height,width`")
-            return int(first)
+            return read_property(beside)
         return len(self) - self._image_places[1] or None
 
+    def image_labels(self) -> np.ndarray | None:
+        """int64 labels of all images, in the order of `image_keys`, without a look at the images themselves.
 
-class RecordWriter:
-    """Writes `rec` and `idx` aside and renames both on a clean `close`; after an exception neither name is touched."""
-
-    def __init__(self, rec: str | Path, idx: str | Path | None = None) -> None:
-        self.path = Path(rec)
-        self.idx = Path(idx) if idx is not None else self.path.with_suffix(".idx")
-        if self.path == self.idx:
-            raise InputError(f"{self.path}: records and index need two names; call the records something.rec")
-        self._aside = [path.with_name(path.name + ".partial") for path in (self.path, self.idx)]
-        self._keys = array("q")
-        self._offset = 0
-        self._files = []
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            for path in self._aside:
-                self._files.append(open(path, "wb", buffering=1 << 20))  # noqa: SIM115 - closed by close or abort
-        except BaseException:
-            self.abort()
-            raise
-
-    def __enter__(self) -> RecordWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
-    def write(
-        self,
-        key: int,
-        payload: bytes | memoryview,
-        labels: float | Sequence[float] | np.ndarray,
-        id: int = 0,
-        id2: int = 0,
-    ) -> None:
-        """Append one record; a number as `labels` is written as MXNet's scalar label, a row of n as its label vector.
-
-        InputError, and nothing appended, for a negative key, for labels that would not come back exactly, and for
-        records above 2^29 - 1 bytes.
+        From the checks, else from InsightFace's identity records, else None: read the records. RecordError when the
+        checks know of an image without a label, and for damage.
         """
-        if not 0 <= key < 1 << 63:
-            raise InputError(f"{self.path}: key {key} is not a number from 0 to 2^63 - 1")
-        body = pack_body(payload, labels, id, id2)
-        records, index = self._files
-        with naming(self.path):
-            index.write(b"%d\t%d\n" % (key, self._offset))
-            for piece in split_body(body):
-                records.write(piece)
-                self._offset += len(piece)
-        self._keys.append(key)
+        if self.checks is None:
+            return labels_by_identities(self, self._view)
+        start, stop = self._image_places
+        labels = self.checks.labels(self.keys)[start:stop]
+        without = np.flatnonzero(labels < 0)
+        if len(without):
+            record = self.read(self.image_keys[without[0]])
+            _ = record.label  # says what is wrong with it, as training would
+            raise record.error("it has labels and no image", REPACK)
+        return labels
 
-    def close(self) -> None:
-        """Give the files their names; InputError, and no files, when a key was used twice or there are no records."""
-        if not self._files:
-            return
-        try:
-            self._check_keys()
-            with naming(self.path):
-                for file in self._files:
-                    file.flush()
-                    os.fsync(file.fileno())
-                    file.close()
-            # Records never stand beside the index of their predecessor: without an index they are simply walked.
-            self.idx.unlink(missing_ok=True)
-            os.replace(self._aside[0], self.path)
-            os.replace(self._aside[1], self.idx)
-        finally:
-            self.abort()
+    @cached_property
+    def has_rounded_labels(self) -> bool | None:
+        """True where labels from 2^24 on are kept as float32 alone, so that classes run together.
 
-    def abort(self) -> None:
-        """Drop what was written; no effect after `close`."""
-        for file in self._files:
-            with contextlib.suppress(OSError):  # a full disk fails again when the rest of the buffer is flushed
-                file.close()
-        self._files = []
-        for path in self._aside:
-            path.unlink(missing_ok=True)
+        None where that can be told only by reading all records: there are no checks, and more classes than that.
+        """
+        if self.checks is not None:
+            return self.checks.num_rounded > 0
+        if self.num_classes is not None and self.num_classes <= EXACT_LABELS:
+            return False
+        if not len(self.image_keys):
+            return False
+        # Classes mostly lie in their order, and one writer wrote all the records.
+        last = self.read(self.image_keys[-1])
+        return True if last.has_rounded_label else False if last.labels[0] >= EXACT_LABELS else None
 
-    def _check_keys(self) -> None:
-        if not self._keys:
-            raise InputError(f"{self.path}: nothing was written; a record file needs at least one record")
-        keys = np.sort(np.frombuffer(self._keys, np.int64))
-        twice = np.flatnonzero(np.diff(keys) == 0)
-        if len(twice):
-            raise InputError(f"{self.path}: key {keys[twice[0]]} was written twice; give every record its own key")
+
+def read_property(path: Path) -> int:
+    """Number of classes in a `property` file: `classes,height,width`. RecordError when it does not say one."""
+    try:
+        with open(path, "rb") as file:
+            first = file.read(PROPERTY_BYTES).split(b",")[0].strip().decode("ascii", "replace")
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); write `classes,height,width`") from error
+    if not first.isdecimal() or len(first) > MAX_DIGITS:
+        raise RecordError(f"{path}: {first[:40]!r} is not a number of classes; write `classes,height,width`")
+    return int(first)

@@ -10,10 +10,15 @@ from typing import TypeVar
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
-def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield `work(item)` for each item in order, computed by threads a little ahead of the consumer."""
+def map_in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None = None
+) -> Iterator[Result]:
+    """Yield `work(item)` for each item in order, computed a little ahead of the consumer by `workers` threads.
+
+    `workers=None` is a few more than there are cores, since some of them wait for files.
+    """
     items = iter(items)
-    threads = ThreadPoolExecutor()
+    threads = ThreadPoolExecutor(workers)
     try:
         ahead = [threads.submit(work, item) for item in islice(items, 64)]
         while ahead:

@@ -1,8 +1,12 @@
-"""Any image file -> the JPEG that goes into a record: untouched where it fits already, else fitted and encoded."""
+"""Any image file -> the JPEG that goes into a record: untouched where it fits already, else fitted and encoded.
+
+What is done to each image is a `Prepare`: an `Encoder` here, or anything else that makes a JPEG of the bytes of a file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -11,21 +15,62 @@ import simplejpeg
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from recognition.data.decode import (
-    PILLOW_ERRORS,
-    Where,
-    announced_size,
-    damaged,
-    decode_into,
-    is_jpeg,
-    open_image,
-)
+from recognition.data.decode import Where, announced_size, decode_into, is_jpeg, upright_image
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 
 MAX_SIZE = 4096
 FITS = ("pad", "crop", "stretch")
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image that goes into a record: `jpeg`, and its (height, width)."""
+
+    jpeg: bytes
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An image that is left out, for a reason that is listed; `thumbnail` is a JPEG for the list, or empty."""
+
+    reason: str
+    thumbnail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that was left out; `damaged` when it could not be read, else what prepares images rejected it."""
+
+    path: str
+    label: int
+    reason: str
+    damaged: bool
+    thumbnail: bytes = b""
+
+
+# Called by several threads at once with a file's bytes and where they lie. InputError for what cannot be read. `repr`
+# names every setting that the result depends on: a pack goes on after a stop only where it is the same.
+Prepare = Callable[[bytes, Where], Prepared | Rejected]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The `Prepare` that keeps or encodes whole images, see `to_jpeg`."""
+
+    image_size: int | None = None
+    fit: str = "pad"
+    quality: int = 95
+
+    def __post_init__(self) -> None:
+        # Here and not with the first image: a wrong option is no damaged picture that may be skipped.
+        _check_options(self.image_size, self.fit, self.quality)
+
+    def __call__(self, payload: bytes, where: Where) -> Prepared:
+        """The JPEG of one image."""
+        return Prepared(*to_jpeg(payload, where, image_size=self.image_size, fit=self.fit, quality=self.quality))
 
 
 def to_jpeg(
@@ -36,23 +81,21 @@ def to_jpeg(
     `fit` makes other images square: `pad` keeps all of it and adds black bars, `crop` cuts the longer side, `stretch`
     distorts. InputError, beginning with `where()`, for what is not an image.
     """
-    if fit not in FITS:
-        raise InputError(f"fit={fit!r} is not known; use one of {', '.join(FITS)}")
-    if not (1 <= quality <= 100 and (image_size is None or 1 <= image_size <= MAX_SIZE)):
-        raise InputError(f"quality {quality} must be 1 to 100, image size {image_size} must be 1 to {MAX_SIZE}")
+    _check_options(image_size, fit, quality)
     if is_jpeg(payload):
         size = announced_size(payload, where)
         if image_size is None or size == (image_size, image_size):
             decode_into(np.empty((*size, 3), np.uint8), payload, where)
             return payload, size
-    with open_image(payload, where) as image:
-        if image.mode.startswith(("I", "F")):
-            raise InputError(f"{where()}: more than 8 bits per pixel ({image.mode}); convert it to 8 bits first")
-        try:
-            pixels_HWC = _fitted(ImageOps.exif_transpose(image).convert("RGB"), image_size, fit)
-        except PILLOW_ERRORS as error:
-            raise damaged(where, "image", str(error)) from error
+    pixels_HWC = _fitted(upright_image(payload, where), image_size, fit)
     return simplejpeg.encode_jpeg(pixels_HWC, quality, "RGB", "420"), pixels_HWC.shape[:2]
+
+
+def _check_options(image_size: int | None, fit: str, quality: int) -> None:
+    if fit not in FITS:
+        raise InputError(f"fit={fit!r} is not known; use one of {', '.join(FITS)}")
+    if not (1 <= quality <= 100 and (image_size is None or 1 <= image_size <= MAX_SIZE)):
+        raise InputError(f"quality {quality} must be 1 to 100, image size {image_size} must be 1 to {MAX_SIZE}")
 
 
 def _fitted(image: Image.Image, image_size: int | None, fit: str) -> np.ndarray:
@@ -68,28 +111,36 @@ def _fitted(image: Image.Image, image_size: int | None, fit: str) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def encode_all(
+def prepare_all(
     items: Sequence[Item],
     read: Callable[[Item], bytes],
     describe: Callable[[Item], str],
+    prepare: Prepare,
     title: str,
     *,
-    image_size: int | None = None,
-    fit: str = "pad",
-    quality: int = 95,
-) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """`to_jpeg` of each item in order, under a progress bar called `title`; InputError unless all have one size."""
+    done: int = 0,
+    workers: int | None = None,
+) -> Iterator[Prepared | Rejected | InputError]:
+    """What `prepare` makes of each of `items` from `done` on, in order, by threads, under a progress bar.
 
-    def encode(item: Item) -> tuple[bytes, tuple[int, int]]:
-        return to_jpeg(read(item), partial(describe, item), image_size=image_size, fit=fit, quality=quality)
+    An image that cannot be read comes as the InputError that says so: whether that ends all is the caller's choice.
+    """
 
-    size = None
-    jpegs = tqdm(map_in_order(encode, items), title, len(items), unit="image", delay=1, disable=None)
-    for (jpeg, found), item in zip(jpegs, items):
-        size = size or found
-        if found != size:
-            raise InputError(
-                f"{describe(item)}: is {found[1]}x{found[0]} pixels, the images before it are {size[1]}x{size[0]}; "
-                f"give --image-size to bring all to one size"
-            )
-        yield jpeg, size
+    def work(item: Item) -> Prepared | Rejected | InputError:
+        try:
+            return prepare(read(item), partial(describe, item))
+        except InputError as error:
+            return error
+
+    results = map_in_order(work, items[done:], workers=workers)
+    yield from tqdm(results, title, len(items), initial=done, unit="image", delay=1, disable=None)
+
+
+def require_one_size(found: tuple[int, int], size: tuple[int, int] | None, where: Where) -> tuple[int, int]:
+    """`found`; InputError unless it is the `size`, (height, width), of the images before, None for the first of all."""
+    if size is not None and found != size:
+        raise InputError(
+            f"{where()}: is {found[1]}x{found[0]} pixels, the images before it are {size[1]}x{size[0]}; "
+            f"give --image-size to bring all to one size"
+        )
+    return found

@@ -14,7 +14,7 @@ from recognition.data.decode import announced_size
 from recognition.data.label_noise import LabelNoise
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
-from recognition.records.packing import Packed, new_folder
+from recognition.records.layout import Packed, new_folder
 
 NOISE_FILE = "noise.csv"
 _IMAGES_AT_ONCE = 4096

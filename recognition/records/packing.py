@@ -1,43 +1,31 @@
-"""Folders and lists of images -> a RecordIO set in InsightFace's layout, and back.
+"""Image files -> a record set in InsightFace's layout: in parallel, in a fixed order, and again from where it stopped.
 
-The layout: record 0 is the header, labels [N + 1, N + 1 + C]; records 1..N are the images, all of an identity together;
-records N + 1..N + C are the identities, labels [first image, one past the last image]. Beside `train.rec` and
-`train.idx` lie `property` (`C,height,width`) and, our own addition, `identities.txt` with the name of each identity.
+The records grow in `train.rec.partial`; every so many images they are synced and `train.rec.journal` says so. Killed or
+stopped, the same call goes on from there, and the set equals bit for bit one that was packed in one go.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from recognition.atomic import naming, write_text
-from recognition.data.decode import is_jpeg
-from recognition.data.record_format import EXACT_LABELS
-from recognition.data.recordio import RecordReader, RecordWriter
-from recognition.data.sources import FileSource, FolderSource, ListSource
+from recognition.data.resuming import ResumableWriter, kept_aside
+from recognition.data.sources import FileSource
 from recognition.errors import InputError
-from recognition.records.encode import encode_all
+from recognition.log import say
+from recognition.records.encode import Encoder, Failure, Prepare, Prepared, Rejected, prepare_all, require_one_size
+from recognition.records.failures import remove_failures, write_failures
+from recognition.records.journal import Inputs, Journal, Point
+from recognition.records.layout import NAMES, LayoutWriter, Packed, describe, without_images
+from recognition.records.listing import Listing, list_folder
 
-NAMES = "identities.txt"
 PUBLISHED_SIZE = (112, 112)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """What was packed or unpacked: where it is, how much, and the remarks that a user should read."""
-
-    path: Path
-    num_images: int
-    num_classes: int
-    remarks: tuple[str, ...] = ()
+# A few seconds of work; syncs this far apart cost nothing that shows.
+IMAGES_TO_A_POINT = 8192
 
 
 def pack_folder(
@@ -48,126 +36,130 @@ def pack_folder(
     JPEGs of the right size keep their bytes; everything else is fitted (encode.py) to `image_size` pixels square and
     becomes a JPEG of `quality`. With `image_size=None` all images must have one size already.
     """
-    source = FolderSource(folder)
-    names = [Path(path).relative_to(folder).parts[0] for path in source.paths]
-    first_of_class = np.searchsorted(source.labels(), np.arange(source.num_classes))
-    packed = _pack(source, [names[place] for place in first_of_class], Path(out_dir), image_size, fit, quality)
-    if not source.skipped:
-        return packed
-    left_out = f"{len(source.skipped)} files were left out, no pictures by their suffix, first {source.skipped[0]}"
-    return dataclasses.replace(packed, remarks=(*packed.remarks, left_out))
+    return pack(list_folder(folder), out_dir, prepare=Encoder(image_size, fit, quality))
 
 
-def pack_list(
-    lst: str | Path, out_dir: str | Path, *, image_size: int | None = None, fit: str = "pad", quality: int = 95
+def pack(
+    listing: Listing,
+    out_dir: str | Path,
+    *,
+    prepare: Prepare,
+    skip_bad: bool = False,
+    workers: int | None = None,
+    images_to_a_point: int = IMAGES_TO_A_POINT,
+    tell: Callable[[str], None] = say,
 ) -> Packed:
-    """Pack the images that a `.lst` names as `pack_folder` does, sorted by label; labels 0..C-1 must all occur."""
-    source = ListSource(lst)
-    present = np.unique(source.labels())
-    if len(present) < source.num_classes:
-        absent = int(np.flatnonzero(present != np.arange(len(present)))[0])
-        raise InputError(
-            f"{lst}: no image has label {absent}, though labels go up to {present[-1]}; number them 0, 1, 2, ..."
+    """Pack what `prepare` makes of the listed images into `out_dir`; replaces a set that is there when all went well.
+
+    The set is a function of the files, `prepare` and `skip_bad`, whatever the number of `workers` (threads). What
+    `prepare` rejects is left out and listed in `failures.csv`. A picture that cannot be read, or is missing, is an
+    InputError, or with `skip_bad` listed too. An identity that loses all its images keeps its label, and is named.
+    """
+    rec, source = Path(out_dir) / "train.rec", listing.source
+    inputs = Inputs(source, repr(prepare))
+    if not skip_bad:
+        inputs.require_all()
+    with Journal(rec.with_name(rec.name + ".journal")) as journal:
+        point = _resumed(journal, inputs, rec, skip_bad, tell)
+        results = prepare_all(
+            range(len(source)),
+            lambda index: source.read(index).payload,
+            source.describe,
+            prepare,
+            f"packing {rec}",
+            done=point.done,
+            workers=workers,
         )
-    order = np.argsort(source.labels(), kind="stable")
-    source = FileSource([source.paths[i] for i in order], source.labels()[order], num_classes=source.num_classes)
-    return _pack(source, None, Path(out_dir), image_size, fit, quality)
+        writer = ResumableWriter(rec, point.position)
+        layout = LayoutWriter(writer, source.num_classes, _counted(source, point))
+        progress = _Progress(point.done, point.size, list(point.failures))
+        try:
+            for result in results:
+                _write(layout, progress, result, source, skip_bad)
+                if progress.done % images_to_a_point == 0:
+                    reached = Point(progress.done, writer.sync(), progress.size, tuple(progress.failures))
+                    journal.append(reached, inputs.digest(reached.done), known_failures=len(point.failures))
+                    point = reached
+            if not layout.num_images:
+                first = progress.failures[0]
+                raise InputError(
+                    f"{rec}: not one of {len(source)} pictures can be packed; {first.path}: {first.reason}"
+                )
+            layout.finish()
+            _replace_set(writer, rec)
+        except BaseException:
+            writer.abort()
+            if journal.is_empty:
+                writer.discard()
+                journal.remove()
+            else:
+                tell(f"{point.done} of {len(source)} images are kept: the same command goes on from there")
+            raise
+        journal.remove()
+    describe(rec.parent, source.num_classes, progress.size, listing.names)
+    write_failures(rec.parent, progress.failures)
+    remarks = (*_size_remark(progress.size), *listing.remarks, *without_images(layout.counts_C, listing.names))
+    return Packed(rec, layout.num_images, source.num_classes, remarks, tuple(progress.failures))
 
 
-def _pack(
-    source: FileSource, names: list[str] | None, out_dir: Path, image_size: int | None, fit: str, quality: int
-) -> Packed:
-    count, classes = len(source), source.num_classes
-    rec = out_dir / "train.rec"
-    starts = np.searchsorted(source.labels(), np.arange(classes + 1)) + 1
-
-    def read(index: int) -> bytes:
-        return source.read(index).payload
-
-    options = {"image_size": image_size, "fit": fit, "quality": quality}
-    with RecordWriter(rec) as writer:
-        writer.write(0, b"", [count + 1, _rounded(count + 1 + classes)])
-        jpegs = encode_all(range(count), read, source.describe, f"packing {rec}", **options)
-        for index, (jpeg, found) in enumerate(jpegs):
-            writer.write(index + 1, jpeg, int(source.labels()[index]), id=index + 1)
-            size = found  # one size for all
-        for label in range(classes):
-            key = count + 1 + label
-            writer.write(key, b"", [int(starts[label]), _rounded(starts[label + 1])], id=key)
-        # The set before this one loses its description before its records go, so they never disagree.
-        for name in ("property", NAMES):
-            (out_dir / name).unlink(missing_ok=True)
-    write_text(out_dir / "property", f"{classes},{size[0]},{size[1]}")
-    if names is not None:
-        write_text(out_dir / NAMES, "".join(f"{name}\n" for name in names))
-    remark = f"the pictures are {size[1]}x{size[0]}, published networks take 112x112: --image-size 112 resizes them"
-    return Packed(rec, count, classes, () if tuple(size) == PUBLISHED_SIZE else (remark,))
+def _resumed(journal: Journal, inputs: Inputs, rec: Path, skip_bad: bool, tell: Callable[[str], None]) -> Point:
+    begun = not journal.is_empty
+    point = journal.resume(inputs, kept=kept_aside(rec), skip_bad=skip_bad)
+    if point.done:
+        tell(f"{rec}: goes on after the {point.done} images that were packed before")
+    elif begun:
+        tell(f"{rec}: starts anew, since other pictures or settings were being packed before")
+    return point
 
 
-def _rounded(number: int) -> float:
-    # Only the first number of a row is kept exact above 2^24; readers find the other one from the keys.
-    return float(np.float32(number)) if number >= EXACT_LABELS else float(number)
+def _counted(source: FileSource, point: Point) -> np.ndarray:
+    """Images of each identity, int64 (C,), that are in the records at `point`."""
+    counts_C = np.bincount(source.labels()[: point.done], minlength=source.num_classes)
+    for failure in point.failures:
+        counts_C[failure.label] -= 1
+    return counts_C.astype(np.int64)
 
 
-def unpack(rec: str | Path, out_dir: str | Path) -> Packed:
-    """Write the images of `rec` into a new folder `out_dir`, one folder per identity, files named by key.
+@dataclass
+class _Progress:
+    """The first `done` images are written or among `failures`; `size` is (height, width) of those written."""
 
-    Folders have the names in `identities.txt` where it is there, else the label; both sort as the labels do, so packing
-    `out_dir` again gives the same labels. InputError when `out_dir` exists and is not empty.
-    """
-    out_dir, count = Path(out_dir), 0
-    with RecordReader(rec) as reader, new_folder(out_dir) as aside:
-        names, made = _names(reader), set()
-        digits = len(str((reader.num_classes or 1_000_000) - 1))
-        keys = tqdm(reader.image_keys, f"unpacking {reader.path}", unit="image", delay=1, disable=None)
-        for key in keys:
-            record = reader.read(key)
-            label = record.label
-            if names is not None and label >= len(names):
-                remedy = f"delete {NAMES} to use the labels as names"
-                raise record.error(f"label {label} has no line in {NAMES}", remedy)
-            folder = aside / (names[label] if names is not None else f"{label:0{digits}d}")
-            if label not in made:
-                folder.mkdir()
-                made.add(label)
-            file = folder / f"{key:08d}{_suffix(record.payload)}"
-            with naming(file):
-                file.write_bytes(record.payload)
-            count += 1
-    return Packed(out_dir, count, len(made))
+    done: int
+    size: tuple[int, int] | None
+    failures: list[Failure]
 
 
-def _names(reader: RecordReader) -> list[str] | None:
-    path = reader.path.with_name(NAMES)
-    if not path.exists():
-        return None
-    names = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    for line, name in enumerate(names, start=1):
-        # The file came with the set: a name must not lead out of the folder that is being written.
-        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-            raise InputError(f"{path}: line {line} is {name!r}, which cannot be a folder; correct or delete the file")
-    if len(set(names)) < len(names):
-        raise InputError(f"{path}: two identities have the same name; correct or delete the file")
-    return names
+def _write(
+    layout: LayoutWriter,
+    progress: _Progress,
+    result: Prepared | Rejected | InputError,
+    source: FileSource,
+    skip_bad: bool,
+) -> None:
+    """Add the next image to the layout, or to the failures."""
+    index, label = progress.done, int(source.labels()[progress.done])
+    if isinstance(result, Prepared):
+        progress.size = require_one_size(result.size, progress.size, partial(source.describe, index))
+        layout.add(label, result.jpeg)
+    elif isinstance(result, Rejected):
+        progress.failures.append(Failure(source.paths[index], label, result.reason, False, result.thumbnail))
+    elif skip_bad:
+        path = source.paths[index]
+        progress.failures.append(Failure(path, label, str(result).removeprefix(f"{path}: "), damaged=True))
+    else:
+        raise InputError(f"{result}; --skip-bad leaves such pictures out") from result
+    progress.done += 1
 
 
-def _suffix(payload: bytes | memoryview) -> str:
-    return ".jpg" if is_jpeg(payload) else ".png" if bytes(payload[:4]) == b"\x89PNG" else ".image"
+def _replace_set(writer: ResumableWriter, rec: Path) -> None:
+    """Give the records their name, once the set that is there has lost its description: the two never disagree."""
+    for name in ("property", NAMES):
+        rec.with_name(name).unlink(missing_ok=True)
+    remove_failures(rec.parent)
+    writer.close()
 
 
-@contextmanager
-def new_folder(out_dir: Path) -> Iterator[Path]:
-    """A folder aside that becomes `out_dir` when the block ends well, and is removed when it does not.
-
-    InputError, before anything is made, when `out_dir` exists and is not empty.
-    """
-    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
-        raise InputError(f"{out_dir}: already exists; give the name of a new folder")
-    aside = out_dir.with_name(out_dir.name + ".partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        os.replace(aside, out_dir)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+def _size_remark(size: tuple[int, int]) -> tuple[str, ...]:
+    if size == PUBLISHED_SIZE:
+        return ()
+    return (f"the pictures are {size[1]}x{size[0]}, published networks take 112x112: --image-size 112 resizes them",)

@@ -11,15 +11,16 @@ report.json, schema "arcscale.verification.1"; numbers that are not finite are n
                    roc {far[], tar[], distance[]} (at most 1000 points),
                    histogram {cosine_edges[], genuine[], impostor[]}
     training       null or {step[], loss[], lr[]}
+    bad_records[]  index, place, reason of what training could not read, others having been shown in its place
 Distances and thresholds are squared L2 between unit vectors (0 to 4); a pair is accepted when strictly below.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from os import PathLike
 from pathlib import Path
@@ -30,6 +31,8 @@ import numpy as np
 import simplejpeg
 
 from recognition.atomic import write_text
+from recognition.data.substitutes import BadRecord
+from recognition.page import data_uri, page_environment, shown
 from recognition.strict_json import finite
 from recognition.verification.charts import cosine, histogram_svg, loss_svg, roc_svg, score_histogram, thinned
 from recognition.verification.glossary import GLOSSARY
@@ -38,6 +41,7 @@ from recognition.verification.scores import Score
 
 SCHEMA = "arcscale.verification.1"
 WORST = 6
+BAD_RECORDS = 20
 HTML, MARKDOWN, JSON = "index.html", "report.md", "report.json"
 
 
@@ -48,11 +52,12 @@ def write_report(
     model: dict[str, Any],
     targets: Mapping[str, Pairs] | None = None,
     training_rows: Iterable[Mapping[str, Any]] | None = None,
+    bad_records: Sequence[BadRecord] = (),
 ) -> Path:
     """Write the three files into `out_dir` and return the path of the HTML page.
 
     `results` by target name; `targets` holds the pictures of the pairs that went wrong; `training_rows` are rows of
-    metrics.jsonl, of which those of kind "train" draw the loss curve.
+    metrics.jsonl, of which those of kind "train" draw the loss curve; the pages name the first of the `bad_records`.
     """
     out_dir = Path(out_dir)
     facts = {
@@ -61,6 +66,7 @@ def write_report(
         "model": model,
         "targets": [_target_facts(name, score) for name, score in results.items()],
         "training": _training_facts(training_rows),
+        "bad_records": [asdict(record) for record in bad_records],
     }
     facts = finite(facts)
     view = _view(facts, results, targets or {})
@@ -134,8 +140,8 @@ def _view(
             for kind in ("false_accepts", "false_rejects")
         }
         charts = {
-            "roc": _data_uri("svg+xml", roc_svg(result)),
-            "histogram": _data_uri("svg+xml", histogram_svg(result)),
+            "roc": data_uri("svg+xml", roc_svg(result)),
+            "histogram": data_uri("svg+xml", histogram_svg(result)),
         }
         shown.append({**target, **mistakes, **charts})
     training, model = facts["training"], dict(facts["model"])
@@ -143,7 +149,7 @@ def _view(
     loss = None
     if training:
         columns = ([math.nan if value is None else value for value in training[k]] for k in ("step", "loss", "lr"))
-        loss = _data_uri("svg+xml", loss_svg(*columns))
+        loss = data_uri("svg+xml", loss_svg(*columns))
     return {
         **facts,
         "targets": shown,
@@ -153,6 +159,7 @@ def _view(
         "plain": {key: value for key, value in model.items() if not isinstance(value, (dict, list))},
         "nested": {key: value for key, value in model.items() if isinstance(value, (dict, list)) and value},
         "provenance": provenance,
+        "bad_shown": facts["bad_records"][:BAD_RECORDS],
         "glossary": GLOSSARY,
     }
 
@@ -162,29 +169,12 @@ def _pictures(pairs: Pairs | None, pair: int) -> list[str]:
     if pairs is None:
         return []
     rows = (pairs.images[2 * pair], pairs.images[2 * pair + 1])
-    return [_data_uri("jpeg", simplejpeg.encode_jpeg(np.ascontiguousarray(row), 92)) for row in rows]
-
-
-def _data_uri(kind: str, data: str | bytes) -> str:
-    data = data.encode() if isinstance(data, str) else data
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return [data_uri("jpeg", simplejpeg.encode_jpeg(np.ascontiguousarray(row), 92)) for row in rows]
 
 
 def _template(name: str, *, escape: bool) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=escape,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": _percent,
-        "fixed": _fixed,
-        "rate": _rate,
-        "shown": _shown,
-        "cell": _markdown_cell,
-    }
+    environment = page_environment(Path(__file__).parent, escape=escape)
+    environment.filters |= {"percent": _percent, "fixed": _fixed, "rate": _rate, "cell": _markdown_cell}
     return environment.get_template(name)
 
 
@@ -201,13 +191,6 @@ def _rate(far: str) -> str:
     return f"{float(far) * 100:g} %"
 
 
-def _shown(value: Any) -> str:
-    """A fact as a person writes it: 2,059,520 and 0.1, and text as it is."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "–" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def _markdown_cell(value: Any) -> str:
     """Text that cannot end its table cell."""
-    return _shown(value).replace("|", "\\|").replace("\n", " ")
+    return shown(value).replace("|", "\\|").replace("\n", " ")

@@ -1,10 +1,6 @@
 """Folders, lists and pairs -> record sets and .bin files, checked with Pillow and plain counting as the oracles."""
 
-import hashlib
 import os
-import pickle
-import re
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +10,11 @@ from PIL import Image
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
-from recognition.records.encode import to_jpeg
-from recognition.records.inspection import stats, verify
-from recognition.records.packing import pack_folder, pack_list, unpack
-from recognition.records.pairing import encode_pairs, make_pairs, read_pair_list
-from recognition.verification.pairs import load_pairs, write_pairs
-from tests.conftest import FIXTURES
+from recognition.records.encode import Encoder, to_jpeg
+from recognition.records.listing import list_images
+from recognition.records.packing import pack, pack_folder
+from recognition.records.unpacking import unpack
+from recognition.records.verifying import verify
 from tests.pictures import encoded, pil_pixels, smooth, write_people
 
 COUNTS = {"anna": 3, "bert": 1, "carl": 4}
@@ -162,7 +157,7 @@ def test_lists_pack_like_folders(style, people, tmp_path):
             path = file.relative_to(tmp_path)
             lines.append(f"{len(lines)}\t{label}.000000\t{path}" if style == "im2rec" else f"1\t{path}\t{label}")
     (tmp_path / "faces.lst").write_text("\n".join(np.random.default_rng(0).permutation(lines)) + "\n")
-    pack_list(tmp_path / "faces.lst", tmp_path / "out")
+    pack(list_images(tmp_path / "faces.lst"), tmp_path / "out", prepare=Encoder())
     pack_folder(people, tmp_path / "from_folder")
     found = {}
     for out in ("out", "from_folder"):
@@ -177,7 +172,7 @@ def test_lists_pack_like_folders(style, people, tmp_path):
 def test_list_with_a_gap_in_its_labels(people, tmp_path):
     (tmp_path / "faces.lst").write_text("0\t0\tpeople/anna/0.jpg\n1\t2\tpeople/carl/0.jpg\n")
     with pytest.raises(InputError, match="faces.lst: no image has label 1, though labels go up to 2"):
-        pack_list(tmp_path / "faces.lst", tmp_path / "out")
+        pack(list_images(tmp_path / "faces.lst"), tmp_path / "out", prepare=Encoder())
 
 
 def test_map_in_order_keeps_order_and_stops_at_the_first_error():
@@ -241,196 +236,3 @@ def test_unpack_never_mixes_with_what_is_there(people, tmp_path):
         unpack(tmp_path / "out" / "train.rec", people)
     (tmp_path / "empty").mkdir()
     assert unpack(tmp_path / "out" / "train.rec", tmp_path / "empty").num_images == 8
-
-
-# --- verify and stats -------------------------------------------------------------------------------------------------
-
-
-def test_a_sound_set_is_called_sound(people, tmp_path):
-    pack_folder(people, tmp_path / "out")
-    seen = verify(tmp_path / "out" / "train.rec")
-    assert seen.problems == []
-    assert (seen.num_images, seen.num_classes, seen.sizes) == (8, 3, {(16, 16): 8})
-    assert sorted(seen.images_per_class) == sorted(COUNTS.values())
-    counted = stats(tmp_path / "out" / "train.rec")
-    assert sorted(counted.images_per_class) == sorted(COUNTS.values())
-    assert counted.image_bytes == seen.image_bytes == sum(file.stat().st_size for file in people.glob("*/*.jpg"))
-    assert "1 / 3 / 4 (min / median / max)" in str(seen)
-
-
-@pytest.mark.parametrize("layout", ["insightface", "im2rec", "vector_label"])
-def test_files_by_mxnet_are_sound(layout):
-    seen = verify(FIXTURES / "recordio" / layout / "train.rec")
-    assert seen.problems == []
-    assert seen.num_images == 24
-
-
-def spoil(folder: Path, how: str) -> None:
-    rec, idx = folder / "train.rec", folder / "train.idx"
-    with RecordReader(rec) as reader:
-        third, fourth = reader.offset(3), reader.offset(4)
-        identity = reader.offset(9)
-    data = bytearray(rec.read_bytes())
-    match how:
-        case "corrupt image":
-            data[third + 32 : third + 40] = bytes(8)
-        case "half an image":
-            data[fourth - 30 : fourth] = b"\xff\xd9" + bytes(28)
-        case "label too large":
-            data[third + 12 : third + 16] = np.float32(7).tobytes()
-        case "wrong identity":
-            data[third + 12 : third + 16] = np.float32(1).tobytes()
-        case "bad frame":
-            data[fourth : fourth + 4] = b"oops"
-        case "identity range":
-            data[identity + 36 : identity + 40] = np.float32(6).tobytes()
-        case "record left out of the index":
-            idx.write_text("".join(line for line in idx.read_text().splitlines(True) if not line.startswith("3\t")))
-        case "bytes after the end":
-            data += b"tail of a longer file"
-        case "too few identities":
-            (folder / "property").write_text("5,16,16")
-    rec.write_bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ("corrupt image", r"key 3 at offset \d+: not a readable image"),
-        ("half an image", r"key 3 at offset \d+: not a readable JPEG"),
-        ("label too large", r"key 3 at offset \d+: label 7 is outside the 3 classes"),
-        ("wrong identity", r"key 9 at offset \d+: claims keys 1 to 3, which are not all of class 0"),
-        ("bad frame", r"key 4 at offset \d+: no record begins"),
-        ("identity range", r"key 9 at offset \d+: claims keys 1 to 5"),
-        ("record left out of the index", r"\d+ bytes before key 4"),
-        ("bytes after the end", r"21 bytes after offset"),
-        ("too few identities", "3 identity records for 5 classes"),
-    ],
-)
-def test_verify_finds(how, message, people, tmp_path):
-    pack_folder(people, tmp_path / "out")
-    spoil(tmp_path / "out", how)
-    seen = verify(tmp_path / "out" / "train.rec")
-    assert seen.num_problems >= 1
-    assert any(re.search(message, problem) for problem in seen.problems), seen.problems
-    assert f"problem: {seen.problems[0]}" in str(seen)
-
-
-# --- pairs ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def crowd(tmp_path) -> Path:
-    """Eight identities with 2 to 9 empty files: drawing pairs looks at names only."""
-    for person in range(8):
-        (tmp_path / "crowd" / f"p{person}").mkdir(parents=True)
-        for number in range(person + 2):
-            (tmp_path / "crowd" / f"p{person}" / f"{number}.jpg").touch()
-    return tmp_path / "crowd"
-
-
-@pytest.mark.parametrize("num_pairs", [20, 60, 200, None])
-def test_pairs_are_balanced_distinct_and_laid_out_as_lfw(num_pairs, crowd):
-    pairs, issame = make_pairs(crowd, num_pairs=num_pairs)
-    possible = sum(n * (n - 1) // 2 for n in range(2, 10))
-    assert len(pairs) == len(issame) == (num_pairs or possible // 10 * 20)
-    folds = np.array(issame).reshape(10, 2, -1)
-    assert folds[:, 0].all()
-    assert not folds[:, 1].any()
-    for (one, two), same in zip(pairs, issame):
-        assert (Path(one).parent == Path(two).parent) == same
-        assert one != two
-    assert len({frozenset(pair) for pair in pairs}) == len(pairs)
-
-
-def test_pairs_depend_on_names_and_seed_alone(crowd):
-    assert make_pairs(crowd, num_pairs=100) == make_pairs(crowd, num_pairs=100)
-    assert make_pairs(crowd, num_pairs=100) != make_pairs(crowd, num_pairs=100, seed=1)
-
-
-def test_every_identity_is_equally_likely_in_pairs(tmp_path):
-    """Identity `big` has 100 images, 19 others have 10: it must not take the share its 4,950 pairs would give it."""
-    for person in range(20):
-        folder = tmp_path / f"p{person:02d}"
-        folder.mkdir()
-        for number in range(100 if person == 0 else 10):
-            (folder / f"{number}.jpg").touch()
-    pairs, issame = make_pairs(tmp_path, num_pairs=800)
-    genuine = Counter(Path(one).parent.name for (one, _), same in zip(pairs, issame) if same)
-    impostor = Counter(Path(path).parent.name for pair, same in zip(pairs, issame) if not same for path in pair)
-    assert len(genuine) == len(impostor) == 20
-    # 400 genuine pairs over 20 people: 20 each, standard deviation below 4.4; 800 impostor images: 40, below 6.2.
-    assert genuine["p00"] < 20 + 5 * 4.4
-    assert impostor["p00"] < 40 + 5 * 6.2
-
-
-@pytest.mark.parametrize("num_pairs", [0, 30, -20, 100_000])
-def test_impossible_numbers_of_pairs(num_pairs, crowd):
-    with pytest.raises(InputError, match=r"take a multiple of 20 up to \d+"):
-        make_pairs(crowd, num_pairs=num_pairs)
-
-
-def test_too_few_images_for_pairs(people):
-    with pytest.raises(InputError, match="allows 9 pairs of one person and 19 of two, 10 folds need at least 10"):
-        make_pairs(people)
-
-
-def test_bin_is_what_insightface_unpickles(people, tmp_path):
-    pairs, issame = make_pairs(people, folds=3)
-    write_pairs(tmp_path / "a.bin", encode_pairs(pairs), issame)
-    with open(tmp_path / "a.bin", "rb") as file:
-        images, flags = pickle.load(file, encoding="bytes")
-    assert flags == issame
-    assert all(type(flag) is bool for flag in flags)
-    digest = lambda data: hashlib.sha256(data).hexdigest()  # noqa: E731
-    assert [digest(image) for image in images] == [digest(Path(path).read_bytes()) for pair in pairs for path in pair]
-
-
-def test_bin_opens_in_our_own_reader(people, tmp_path):
-    pairs, issame = make_pairs(people, folds=3)
-    write_pairs(tmp_path / "a.bin", encode_pairs(pairs, image_size=24), issame)
-    opened = load_pairs(tmp_path / "a.bin")
-    assert opened.images.shape == (2 * len(issame), 24, 24, 3)
-    assert opened.issame.tolist() == issame
-
-
-def test_write_pairs_refuses_odd_lists_and_leaves_nothing(tmp_path):
-    for images, issame in (([b"a"], [True]), ([], [])):
-        with pytest.raises(InputError, match="give two images for each pair"):
-            write_pairs(tmp_path / "a.bin", images, issame)
-    with pytest.raises(TypeError):
-        write_pairs(tmp_path / "a.bin", [b"a", object()], [True])
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "2\t1\nanna\t1\t3\nanna\t2\tcarl\t4\n",
-        "anna/anna_0001.jpg,anna/anna_0003.jpg,1\nanna/anna_0002.jpg,carl/carl_0004.jpg,0\n",
-        "path1,path2,issame\n\nanna/anna_0001.jpg\tanna/anna_0003.jpg\t1\nanna/anna_0002.jpg\tcarl/carl_0004.jpg\t0\n",
-    ],
-    ids=["pairs.txt", "csv", "tsv"],
-)
-def test_pair_lists(text, tmp_path):
-    (tmp_path / "pairs").write_text(text)
-    pairs, issame = read_pair_list(tmp_path / "pairs", "root")
-    assert issame == [True, False]
-    assert pairs == [
-        ("root/anna/anna_0001.jpg", "root/anna/anna_0003.jpg"),
-        ("root/anna/anna_0002.jpg", "root/carl/carl_0004.jpg"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"), [("a,b,1\na,b,maybe\n", "line 2 is 'a,b,maybe'"), ("\n", "holds no pairs")]
-)
-def test_bad_pair_lists(text, message, tmp_path):
-    (tmp_path / "pairs.csv").write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_pair_list(tmp_path / "pairs.csv", tmp_path)
-
-
-def test_pair_list_with_a_missing_file(tmp_path):
-    with pytest.raises(InputError, match="nobody.jpg: cannot be read .No such file"):
-        encode_pairs([(str(tmp_path / "nobody.jpg"), "b.jpg")])

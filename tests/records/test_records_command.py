@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from launch.records import COMMANDS
 from tests.commands import launch
 from tests.conftest import ROOT
 from tests.pictures import write_people
@@ -25,7 +26,7 @@ def records(*arguments, code: int = 0) -> str:
 def test_the_whole_way(tmp_path):
     people, out = write_people(tmp_path / "people", PEOPLE, size=24, suffix=".png"), tmp_path / "set"
     assert "packed 12 images of 3 identities" in records("pack", people, out, "--image-size", "16", "--fit", "crop")
-    assert sorted(os.listdir(out)) == ["identities.txt", "property", "train.idx", "train.rec"]
+    assert sorted(os.listdir(out)) == ["identities.txt", "property", "train.crc", "train.idx", "train.rec"]
     assert "sound: every record" in records("verify", out)
     assert "images in each: 4 / 4 / 4" in records("stats", out / "train.rec")
     assert "unpacked 12 images" in records("unpack", out, tmp_path / "again")
@@ -41,7 +42,32 @@ def test_a_list_packs_too(tmp_path):
     assert "packed 2 images of 2 identities" in records("pack", tmp_path / "faces.lst", tmp_path / "set")
 
 
-@pytest.mark.parametrize("command", ["pack", "unpack", "verify", "stats", "pairs"])
+def test_sets_from_sets(tmp_path):
+    people, one = write_people(tmp_path / "people", PEOPLE), tmp_path / "one"
+    (people / "id1" / "9.jpg").write_text("no image")
+    left_out = records("pack", people, one, "--skip-bad", "--workers", "2")
+    assert "packed 12 images of 3 identities" in left_out
+    assert "note: 1 pictures were left out" in left_out
+    assert "failures.csv lists them, first" in left_out
+    shuffled = records("shuffle", one, tmp_path / "two", "--seed", "3", "--memory", "1")
+    assert "shuffled 12 images of 3 identities" in shuffled
+    same = ["--identities", "by-name", "--drop-duplicates"]
+    merged = records("merge", one, tmp_path / "two", tmp_path / "three", *same)
+    assert "merged 12 images of 3 identities" in merged
+    assert "note: 12 images have the bytes of an earlier one, 0 of them under another identity" in merged
+    (tmp_path / "map.csv").write_text("set,label,name\none,0,a\none,1,b\none,2,\n")
+    assert "8 images of 2" in records("merge", one, tmp_path / "four", "--map", tmp_path / "map.csv")
+    split = records("split", tmp_path / "three", tmp_path / "five", "--identities", "1")
+    assert "wrote 8 images of 2 identities into" in split
+    assert "wrote 4 images of 1 identities into" in split
+    records("unpack", tmp_path / "three", tmp_path / "again", "--csv")
+    table = tmp_path / "again" / "images.csv"
+    table.rename(tmp_path / "moved.csv")
+    records("pack", tmp_path / "moved.csv", tmp_path / "six", "--root", tmp_path / "again")
+    assert (tmp_path / "six" / "train.rec").read_bytes() == (tmp_path / "three" / "train.rec").read_bytes()
+
+
+@pytest.mark.parametrize("command", [module.__name__.rpartition(".")[2] for module in COMMANDS])
 def test_help(command):
     assert "usage: python launch/records.py " + command in records(command, "-h")
 

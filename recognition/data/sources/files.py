@@ -74,17 +74,17 @@ class FolderSource(FileSource):
 class ListSource(FileSource):
     """A tab-separated .lst file: im2rec's `index, label, path` or the older face2rec's `aligned, path, label`.
 
-    Paths are relative to the list's folder.
+    Paths are relative to `root`, where none is given to the list's folder.
     """
 
-    def __init__(self, lst: str | Path) -> None:
+    def __init__(self, lst: str | Path, *, root: str | Path | None = None) -> None:
         lst = Path(lst)
         paths, labels = [], []
         with open(lst, encoding="utf-8", errors="surrogateescape") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     path, label = _parse_list_line(line.rstrip("\r\n").split("\t"), f"{lst} line {number}")
-                    paths.append(os.path.join(lst.parent, path))
+                    paths.append(os.path.join(lst.parent if root is None else root, path))
                     labels.append(label)
         if not paths:
             raise InputError(

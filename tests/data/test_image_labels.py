@@ -1,0 +1,182 @@
+"""Labels of all images without reading them: from the checks, from identity records, or not at all; and lossy ones."""
+
+import numpy as np
+import pytest
+
+from recognition.data import identity_records
+from recognition.data.record_checks import write_checks
+from recognition.data.recordio import RecordError, RecordReader, RecordWriter
+from tests.data.small_records import EXPECTED, LAYOUTS, RECORDS, body, frame, write_files
+
+LARGE = 1 << 24
+
+
+def identity_set(folder, ranges, labels, *, first_key=1, extra=b"", header=None):
+    """InsightFace's layout without checks: one byte for an image; `extra` follows the label rows of identities."""
+    count = len(labels)
+    with RecordWriter(folder / "train.rec") as writer:
+        end = first_key + count
+        writer.write(0, b"", [end, float(np.float32(end + len(ranges)))] if header is None else header)
+        for key, label in enumerate(labels, first_key):
+            writer.write(key, b"i", label)
+        for key, (start, stop) in enumerate(ranges, end):
+            writer.write(key, b"", [start, float(np.float32(stop)), *extra], id=key)
+    (folder / "train.crc").unlink()
+    return RecordReader(folder / "train.rec")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_labels_of_what_mxnet_wrote(layout):
+    labels = RecordReader(RECORDS / layout / "train.rec").image_labels()
+    if layout in ("insightface", "vector_label"):
+        assert labels.dtype == np.int64
+        assert labels.tolist() == [int(record["label"][0]) for record in EXPECTED[layout]["records"].values()]
+    else:
+        assert labels is None
+
+
+@pytest.mark.parametrize("form", ["one array", "three labels each", "far apart", "out of order"])
+def test_identities_of_every_form_say_the_labels_of_their_images(form, tmp_path, monkeypatch):
+    rng = np.random.default_rng(3)
+    counts = rng.integers(0, 5, 200)
+    labels = np.repeat(np.arange(200), counts)
+    bounds = 1 + np.concatenate([[0], np.cumsum(counts)])
+    reader = identity_set(
+        tmp_path, list(zip(bounds.tolist(), bounds[1:].tolist())), labels.tolist(), extra=[9] if "three" in form else []
+    )
+    if form in ("far apart", "out of order"):
+        data, keys, offsets = reader.path.read_bytes(), reader.keys, reader.offsets.copy()
+        rows = [bytes(reader.frames(key)) for key in keys[len(labels) + 1 :]]
+        data = data[: offsets[len(labels) + 1]]
+        if form == "out of order":
+            at = np.random.default_rng(0).permutation(200)
+            data += b"".join(rows[place] for place in np.argsort(at))
+            offsets[len(labels) + 1 :] = offsets[len(labels) + 1] + 40 * at
+        else:
+            offsets[len(labels) + 1 :] = offsets[len(labels) + 1] + 44 * np.arange(200)
+            data += b"".join(row + b"gap!" for row in rows)
+        reader.path.write_bytes(data)
+        reader.idx.write_text("".join(f"{key}\t{offset}\n" for key, offset in zip(keys, offsets)))
+        reader = RecordReader(reader.path)
+    assert reader.checks is None
+    usual = identity_records.identity_ranges(reader._view, reader.offsets[len(labels) + 1 :])
+    assert (usual is not None) == (form == "one array")
+    assert reader.image_labels().tolist() == labels.tolist()
+    del usual
+    reader.close()
+    assert reader._map.closed, "nothing may keep the file open"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "labels"),
+    [
+        ([(1, 3), (3, 5)], [0, 0, 1, 0]),  # an image of another identity: the first of them, the last, one between
+        ([(1, 3), (3, 5)], [1, 0, 1, 1]),
+        ([(1, 3), (3, 5)], [1, 1, 0, 0]),  # numbered another way
+        ([(1, 3), (4, 5)], [0, 0, 1, 1]),  # a gap
+        ([(1, 4), (3, 5)], [0, 0, 1, 1]),  # an overlap
+        ([(2, 3), (3, 5)], [0, 0, 1, 1]),  # starts late
+        ([(1, 3), (3, 4)], [0, 0, 1, 1]),  # ends early
+        ([(3, 5), (1, 3)], [0, 0, 1, 1]),
+        ([(1, 3), (-3, 5)], [0, 0, 1, 1]),
+        ([(1, 3), (2.5, 5)], [0, 0, 1, 1]),
+    ],
+)
+def test_identities_that_do_not_say_all_labels_say_none(ranges, labels, tmp_path):
+    assert identity_set(tmp_path, ranges, labels).image_labels() is None
+
+
+def test_images_among_the_identities_and_no_identities_at_all_say_nothing(tmp_path):
+    with RecordWriter(tmp_path / "a.rec") as writer:
+        writer.write(0, b"", [3, 4])
+        for key in (1, 2, 3):
+            writer.write(key, b"i", [0, 0])
+    (tmp_path / "a.crc").unlink()
+    assert RecordReader(tmp_path / "a.rec").image_labels() is None
+    assert identity_set(tmp_path, [], [0, 0]).image_labels() is None
+
+
+def test_a_damaged_identity_record_is_an_error(tmp_path):
+    reader = identity_set(tmp_path, [(1, 2), (2, 3)], [0, 1])
+    offset = reader.offset(4)
+    data = bytearray(reader.path.read_bytes())
+    data[offset] ^= 1
+    reader.path.write_bytes(data)
+    with pytest.raises(RecordError, match=f"train.rec key 4 at offset {offset}: no record begins"):
+        RecordReader(reader.path).image_labels()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_keys_above_2_to_the_24_need_their_exact_number(exact, tmp_path):
+    first_key = LARGE - 1  # images LARGE - 1 .. LARGE + 4; identities of two, two and two
+    ranges = [(first_key, first_key + 2), (first_key + 2, first_key + 4), (first_key + 4, first_key + 6)]
+    reader = identity_set(tmp_path, ranges, [0, 0, 1, 1, 2, 2], first_key=first_key)
+    if not exact:  # as by MXNet, which leaves id2 at 0
+        data = bytearray(reader.path.read_bytes())
+        for key in range(first_key + 6, first_key + 9):
+            offset = reader.offset(key)
+            data[offset + 24 : offset + 32] = bytes(8)
+        reader.path.write_bytes(data)
+        reader = RecordReader(reader.path)
+    labels = reader.image_labels()
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2] if exact else labels is None
+
+
+# --- labels that float32 rounded --------------------------------------------------------------------------------------
+
+
+def label_file(folder, labels, *, classes=None):
+    """Records as MXNet writes them: the label as float32 alone."""
+    frames = [frame(body(float(np.float32(label)))) for label in labels]
+    index = "".join(f"{key}\t{36 * key}\n" for key in range(len(frames)))
+    if classes:
+        (folder / "property").write_text(f"{classes},112,112")
+    return RecordReader(write_files(folder, b"".join(frames), index.encode()))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "rounded"),
+    [
+        ([0, 1], 2, False),
+        ([0, 1], LARGE, False),
+        ([0, LARGE + 1], LARGE + 2, True),
+        ([LARGE + 1, 0], LARGE + 2, None),
+        ([0, 1], None, None),
+    ],
+)
+def test_rounded_labels_are_recognised_where_that_takes_no_reading(labels, classes, rounded, tmp_path):
+    reader = label_file(tmp_path, labels, classes=classes)
+    assert reader.has_rounded_labels is rounded
+    write_checks(reader)
+    reader = RecordReader(reader.path)
+    assert reader.has_rounded_labels is (max(labels) >= LARGE)
+    assert reader.checks.num_rounded == sum(label >= LARGE for label in labels)
+    if max(labels) >= LARGE:
+        with pytest.raises(RecordError, match="label 16777216 may be rounded"):
+            reader.image_labels()
+
+
+def test_our_own_large_labels_are_exact(tmp_path):
+    with RecordWriter(tmp_path / "a.rec") as writer:
+        writer.write(0, b"x", LARGE + 1)
+        writer.write(1, b"x", (1 << 31) + 1)
+    (tmp_path / "property").write_text(f"{1 << 32},112,112")
+    reader = RecordReader(tmp_path / "a.rec")
+    assert reader.image_labels().tolist() == [LARGE + 1, (1 << 31) + 1]
+    assert reader.has_rounded_labels is False
+    assert RecordReader(tmp_path / "a.rec", checked=False).has_rounded_labels is False
+
+
+@pytest.mark.parametrize("text", [b"many", b"9" * 5000, b"\xd9\xa3,112,112", b"", b"-3,112,112", b"x" * (1 << 20)])
+def test_a_property_that_is_no_number_is_refused(text, tmp_path):
+    reader = label_file(tmp_path, [0, 1])
+    (tmp_path / "property").write_bytes(text)
+    with pytest.raises(RecordError, match=r"property: '.{0,40}' is not a number of classes"):
+        _ = reader.num_classes
+
+
+def test_a_property_that_cannot_be_read(tmp_path):
+    reader = label_file(tmp_path, [0, 1])
+    (tmp_path / "property").mkdir()
+    with pytest.raises(RecordError, match="property: cannot be read"):
+        _ = reader.num_classes
