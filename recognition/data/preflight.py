@@ -12,7 +12,7 @@ import numpy as np
 
 from recognition.data.decode import decode_into
 from recognition.data.record_format import EXACT_LABELS
-from recognition.data.sources import RecordSource, Source, SyntheticSource
+from recognition.data.sources import RecordSource, Source
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 
@@ -38,7 +38,7 @@ def preflight(source: Source, *, image_size: int, tolerated: int = 0) -> Preflig
     `tolerated` images of the sample cannot be read or have another size than `image_size` pixels.
     """
     found = Preflight({"images": len(source), "classes": int(source.num_classes)})
-    labels_N = stored_labels(source)
+    labels_N = source.labels()
     sample = spread(len(source), SAMPLE)
     if labels_N is None:
         found.facts["labels"] = f"those of {len(sample)} images"
@@ -60,15 +60,6 @@ def preflight(source: Source, *, image_size: int, tolerated: int = 0) -> Preflig
     _look_at_images(source, sample, found, image_size, tolerated)
     _look_for_checks(source, found)
     return found
-
-
-def stored_labels(source: Source) -> np.ndarray | None:
-    """Labels (int64[N]) of all samples by index; None where they cannot be had without reading the images."""
-    if isinstance(source, SyntheticSource):
-        return np.arange(len(source)) % source.num_classes
-    holder, name = (source.reader, "image_labels") if isinstance(source, RecordSource) else (source, "labels")
-    labels = getattr(holder, name, None)
-    return labels() if callable(labels) else labels
 
 
 def spread(count: int, most: int) -> np.ndarray:
@@ -133,7 +124,7 @@ def _look_for_checks(source: Source, found: Preflight) -> None:
     """Tell of record files, alone or as parts of a set, without checksums of their records."""
     parts = getattr(source, "parts", (source,))
     readers = [part.reader for part in parts if isinstance(part, RecordSource)]
-    unchecked = [reader.path for reader in readers if getattr(reader, "checks", None) is None]
+    unchecked = [reader.path for reader in readers if reader.checks is None]
     if unchecked:
         found.facts["checksums"] = "unchecked" if len(readers) == 1 else f"{len(unchecked)} files unchecked"
         more = f" (nor have {len(unchecked) - 1} files more)" if len(unchecked) > 1 else ""

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from recognition.data import preflight as module
-from recognition.data.preflight import preflight, spread, stored_labels
+from recognition.data.preflight import preflight, spread
 from recognition.data.recordio import RecordWriter
-from recognition.data.sources import FolderSource, RecordSource, Sample, SyntheticSource, open_source
+from recognition.data.sources import RecordSource, Sample, SyntheticSource, open_source
 from recognition.errors import InputError
 from tests.conftest import FIXTURES
-from tests.pictures import jpeg, write_people
+from tests.pictures import jpeg
 
 RECORDS = FIXTURES / "recordio" / "insightface"
 
@@ -198,19 +198,13 @@ def test_unchecked_files_among_those_of_one_set_are_counted(tmp_path):
 
 def test_labels_of_records_are_those_that_the_reader_tells():
     source = open_source(RECORDS)
-    source.reader.image_labels = lambda: np.array([source.read(i).label for i in range(len(source))])
-    assert stored_labels(source).tolist() == source.reader.image_labels().tolist()
     facts = preflight(source, image_size=112).facts
     assert (facts["images"], facts["labels"], facts["classes without images"]) == (24, "of all images", 0)
     source.reader.image_labels = lambda: None
     assert preflight(source, image_size=112).facts["labels"] == "those of 24 images"
 
 
-def test_labels_of_folders_and_drawn_faces(tmp_path):
-    folder = FolderSource(write_people(tmp_path / "people", {"ann": 3, "bob": 1}))
-    assert stored_labels(folder).tolist() == [folder.read(i).label for i in range(4)] == [0, 0, 0, 1]
-    drawn = SyntheticSource(num_classes=7, num_image=30, image_size=16)
-    assert stored_labels(drawn).tolist() == [drawn.read(i).label for i in range(30)]
+def test_drawn_faces_may_be_fewer_than_their_classes():
     assert look(SyntheticSource(num_classes=7, num_image=5, image_size=16)).facts["classes without images"] == 2
 
 
