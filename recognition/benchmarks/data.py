@@ -1,7 +1,7 @@
 """Images a second from a record file to batches: the loader, reading as arcface_torch does, and DALI.
 
-All read the same images, from the kernel's cache of the file. A step is one pass over them, with nothing read ahead when
-it begins.
+All read the same images, from the kernel's cache of the file. A step is one pass over them; nothing has been read ahead
+when it begins.
 """
 
 from __future__ import annotations
@@ -11,29 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import simplejpeg
 import torch
 from torch import Tensor
 
 from recognition.benchmarks.clock import Side, Step, Timing
-from recognition.benchmarks.data_baseline import (
-    LIKE_OPENCV,
-    PILLOW,
-    SampleDataset,
-    dali_pass,
-    sample_loader,
-)
+from recognition.benchmarks.data_baseline import LIKE_OPENCV, PILLOW, SampleDataset, dali_pass, sample_loader
 from recognition.benchmarks.data_set import IMAGE_SIZE, SEED, DataCase, opened_case
 from recognition.benchmarks.settings import Settings
 from recognition.benchmarks.sides import DENSE, DENSE_AT_BEST
 from recognition.data.dali import DaliLoader
 from recognition.data.loader import Loader
 from recognition.data.sources import RecordSource
-from recognition.errors import InputError
 from recognition.runtime import Runtime
 
-BASELINE, BASELINE_AT_BEST = DENSE, DENSE_AT_BEST
+BASELINES = BASELINE, BASELINE_AT_BEST = DENSE, DENSE_AT_BEST
 DECODER = "decoder alone"
 DALI, DALI_READER = "loader on DALI", "DALI's own reader"
 IMAGES, BATCH, WORKERS = 8192, 128, (0, 1, 2)

@@ -1,10 +1,11 @@
 """Reading data as arcface_torch does, sample by sample: what the loader is measured against.
 
-Written from a description of what its dataset and its DALI pipeline do, not from their code, and with their costs. Each
-sample is looked up in a dictionary, read by seek and read, decoded, made a PIL image, mirrored by a coin, made a float32
-tensor in CHW and normalised; processes do this, and a batch is collated and sent as floats. MXNet decodes with
-libjpeg-turbo inside OpenCV. Neither is needed here: simplejpeg, the same library, is a little quicker than OpenCV, and
-Pillow, which torchvision's folders use, is slower.
+Written from a description of what its dataset and its DALI pipeline do, not from their code, and with their costs: each
+sample is looked up in a dictionary, read by seek and read, decoded, made a PIL image, mirrored by a coin, made a tensor
+of float32 in CHW and normalised, all in worker processes, which collate and send batches of floats.
+
+What decodes is Pillow, as in torchvision's folders, or simplejpeg. MXNet decodes with OpenCV, which is not needed here:
+all three are libjpeg-turbo inside, and simplejpeg is a little quicker than OpenCV, Pillow slower.
 
 B batch, H and W height and width.
 """
