@@ -103,7 +103,6 @@ def write_sparse(rec: Path, records: int) -> None:
         for key, body in bodies.items():
             file.seek(key * RECORD_BYTES)
             file.write(b"".join(split_body(body)))
-        file.truncate(records * RECORD_BYTES)
     with open(rec.with_suffix(".idx"), "w") as file:
         for start in range(0, records, _LINES_AT_ONCE):
             keys = range(start, min(start + _LINES_AT_ONCE, records))
