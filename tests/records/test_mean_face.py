@@ -48,14 +48,14 @@ def test_agreement_is_the_mean_correlation_of_all_pairs():
 
 
 @pytest.mark.parametrize(
-    ("right", "down", "scale"), [(0, 0, 1), (6, 0, 1), (0, -11, 1), (-9, 7, 1), (0, 0, 0.7), (3, 5, 1.3)]
+    ("right", "down", "scale"), [(0, 0, 1), (6, 0, 1), (0, -11, 1), (-9, 7, 1), (0, 0, 0.7), (3, 5, 1.26)]
 )
 def test_a_face_is_found_where_it_was_drawn(right, down, scale):
     found = aligned(drawn_face(seed, right=right, down=down, scale=scale) for seed in range(60))
     assert found.fit > 0.6
     assert found.right * 112 == pytest.approx(right, abs=1.5)
     assert found.down * 112 == pytest.approx(down, abs=1.5)
-    assert found.scale == pytest.approx(scale, abs=0.06)
+    assert found.scale == pytest.approx(scale, abs=0.03)
     assert (found.faults == []) == ((right, down, scale) == (0, 0, 1))
 
 

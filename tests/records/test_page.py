@@ -100,6 +100,7 @@ def test_chosen_classes(counts):
     chosen = chosen_classes(np.array(counts), 4)
     places = [place for block in chosen.values() for place in block.tolist()]
     assert len(set(places)) == len(places) == min(len(counts), 12)
+    assert len(counts) < 3 or all(len(block) for block in chosen.values())
     ordered = sorted(counts)
     assert sorted(counts[place] for place in chosen["largest"]) == ordered[::-1][: len(chosen["largest"])][::-1]
     if len(counts) >= 12:

@@ -70,6 +70,7 @@ def test_cfp_fp_of_aligned_copies(cfp):
             r"same.txt: line 2 is '3,99', which are no numbers",
         ),
         ("Split/FP/03/same.txt", ["nonsense"], "line 1 is 'nonsense'"),
+        ("Split/FP/03/diff.txt", ["99,3"], "line 1 is '99,3'"),
         ("Split/FP/03/same.txt", [], r"folds of these sizes .*3: 1, 4: 2"),
         ("Pair_list_P.txt", ["1"], "Pair_list_P.txt: line 1 is '1'; expected"),
     ],

@@ -207,11 +207,14 @@ def test_facts_are_strict_json_and_say_what_the_text_says(people, tmp_path):
 
 
 def test_nothing_is_sound_of_a_set_of_damaged_images(people, tmp_path):
-    """All counts of no images at all can be shown and written."""
+    """All counts of no images at all can be shown and written; what cannot be read is no duplicate either."""
+    for file in people.glob("*/*.jpg"):
+        file.write_bytes(jpeg(0))
     rec = pack_folder(people, tmp_path / "out").path
     rec.with_suffix(".crc").unlink()
     rec.write_bytes(rec.read_bytes().replace(b"\xff\xdb", b"\x00\x00"))
     seen = verify(rec, out_dir=tmp_path / "found")
     assert (seen.num_images, seen.num_problems) == (0, 8)
+    assert seen.remarks == ["3 classes have no image: 0, 1, 2"]
     assert json.dumps(seen.facts(), allow_nan=False)
     assert "0 images" in str(seen)
