@@ -15,15 +15,7 @@ import simplejpeg
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from recognition.data.decode import (
-    PILLOW_ERRORS,
-    Where,
-    announced_size,
-    damaged,
-    decode_into,
-    is_jpeg,
-    open_image,
-)
+from recognition.data.decode import Where, announced_size, decode_into, is_jpeg, upright_image
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 
@@ -95,13 +87,7 @@ def to_jpeg(
         if image_size is None or size == (image_size, image_size):
             decode_into(np.empty((*size, 3), np.uint8), payload, where)
             return payload, size
-    with open_image(payload, where) as image:
-        if image.mode.startswith(("I", "F")):
-            raise InputError(f"{where()}: more than 8 bits per pixel ({image.mode}); convert it to 8 bits first")
-        try:
-            pixels_HWC = _fitted(ImageOps.exif_transpose(image).convert("RGB"), image_size, fit)
-        except PILLOW_ERRORS as error:
-            raise damaged(where, "image", str(error)) from error
+    pixels_HWC = _fitted(upright_image(payload, where), image_size, fit)
     return simplejpeg.encode_jpeg(pixels_HWC, quality, "RGB", "420"), pixels_HWC.shape[:2]
 
 
@@ -158,23 +144,3 @@ def require_one_size(found: tuple[int, int], size: tuple[int, int] | None, where
             f"give --image-size to bring all to one size"
         )
     return found
-
-
-def encode_all(
-    items: Sequence[Item],
-    read: Callable[[Item], bytes],
-    describe: Callable[[Item], str],
-    title: str,
-    *,
-    image_size: int | None = None,
-    fit: str = "pad",
-    quality: int = 95,
-) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """`to_jpeg` of each item in order, under a progress bar called `title`; InputError unless all have one size."""
-    size = None
-    encoder = Encoder(image_size, fit, quality)
-    for item, result in zip(items, prepare_all(items, read, describe, encoder, title)):
-        if isinstance(result, InputError):
-            raise result
-        size = require_one_size(result.size, size, partial(describe, item))
-        yield result.jpeg, size

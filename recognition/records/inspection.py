@@ -1,35 +1,46 @@
-"""What is in a record set, and is it sound: counts, and a check of every byte that training will meet."""
+"""What was found in a record set, as text for people and as facts for programs.
+
+Problems are what training would stumble over. Remarks are for a person to judge: published sets have them, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from recognition.data.decode import announced_size, decode_into
-from recognition.data.record_format import EXACT_LABELS, REPACK, Record
-from recognition.data.recordio import RecordReader
-from recognition.data.threads import map_in_order
-from recognition.errors import InputError
+from recognition.data.record_format import EXACT_LABELS
+from recognition.records.duplicates import Duplicates
+from recognition.records.mean_face import Alignment
+from recognition.strict_json import finite
 
+SCHEMA = "arcscale.records.1"
 MOST_PROBLEMS = 20
+MOST_NAMED = 5
 UNREADABLE = -1
 
 
 @dataclass
 class Inspection:
-    """Counts of a record set and the first problems found; `num_problems` counts all of them."""
+    """Counts of a record set, and the first problems; `num_problems` counts all of them.
+
+    `classes` are the labels that have images, ascending, and `images_per_class` how many each has, both int64. `sizes`
+    are (height, width) of the images that were looked at. `has_checks`: every byte was compared with train.crc.
+    """
 
     path: Path
     num_records: int
     num_classes: int | None
+    has_checks: bool = False
     num_images: int = 0
     image_bytes: int = 0
+    classes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     images_per_class: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
+    duplicates: Duplicates | None = None
+    alignment: Alignment | None = None
     num_problems: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -39,6 +50,61 @@ class Inspection:
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(problem)
 
+    def count_classes(self, labels: np.ndarray) -> None:
+        """Take the labels (int64) of all images; UNREADABLE ones do not count."""
+        self.classes, self.images_per_class = np.unique(labels[labels != UNREADABLE], return_counts=True)
+
+    @property
+    def empty_classes(self) -> np.ndarray:
+        """Labels (int64) below the stated number of classes that have no image."""
+        return np.setdiff1d(np.arange(self.num_classes or 0), self.classes, assume_unique=True)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person should know and judge."""
+        remarks = []
+        if len(empty := self.empty_classes):
+            remarks.append(f"{len(empty)} classes have no image: {_first(empty)}")
+        if lossy := int(self.images_per_class[self.classes >= EXACT_LABELS].sum()):
+            remarks.append(
+                f"{lossy} images have labels from {EXACT_LABELS} on: exact here (id2), but rounded to float32 in "
+                "MXNet, DALI and arcface_torch"
+            )
+        if self.duplicates is not None:
+            remarks += self.duplicates.remarks()
+        return remarks
+
+    def histogram(self) -> list[tuple[int, int, int]]:
+        """(fewest, most, classes): how many classes have 1, 2 to 3, 4 to 7, ... images."""
+        powers = np.bincount(np.frexp(self.images_per_class.astype(np.float64))[1] - 1)
+        return [(1 << power, (2 << power) - 1, int(count)) for power, count in enumerate(powers) if count]
+
+    def facts(self) -> dict[str, Any]:
+        """All of it as JSON can hold it."""
+        counts, empty = self.images_per_class, self.empty_classes
+        spread = {"min": counts.min(), "median": np.median(counts), "max": counts.max()} if len(counts) else None
+        return finite(
+            {
+                "schema": SCHEMA,
+                "path": str(self.path),
+                "records": self.num_records,
+                "images": self.num_images,
+                "image_bytes": self.image_bytes,
+                "has_checks": self.has_checks,
+                "classes": self.num_classes,
+                "classes_with_images": len(counts),
+                "empty_classes": {"count": len(empty), "first": empty[:MOST_PROBLEMS]},
+                "images_per_class": spread,
+                "histogram": [dict(zip(("fewest", "most", "classes"), row)) for row in self.histogram()],
+                "sizes": [{"width": w, "height": h, "images": n} for (h, w), n in sorted(self.sizes.items())],
+                "duplicates": None if self.duplicates is None else self.duplicates.facts(),
+                "alignment": None if self.alignment is None else _alignment_facts(self.alignment),
+                "remarks": self.remarks,
+                "num_problems": self.num_problems,
+                "problems": self.problems,
+            }
+        )
+
     def __str__(self) -> str:
         counts = self.images_per_class
         stated = "not stated (no property file)" if self.num_classes is None else str(self.num_classes)
@@ -46,101 +112,29 @@ class Inspection:
         if len(counts):
             spread = f"{counts.min()} / {np.median(counts):g} / {counts.max()}"
             lines.append(f"  classes with images: {len(counts)}; images in each: {spread} (min / median / max)")
+            lines.append(f"  classes by their images: {', '.join(_bin(*row) for row in self.histogram())}")
             lines.append(f"  mean image: {self.image_bytes / self.num_images:.0f} bytes")
         if self.sizes:
             sizes = (f"{width}x{height} ({count})" for (height, width), count in sorted(self.sizes.items()))
             lines.append(f"  image sizes: {', '.join(sizes)}")
+        unchecked = "unchecked: no train.crc, so a changed byte inside an image can go unseen"
+        lines.append(f"  checksums: {'train.crc' if self.has_checks else unchecked}")
+        if self.alignment is not None:
+            lines.append(f"  faces: {self.alignment.verdict}")
+        lines += [f"  remark: {remark}" for remark in self.remarks]
         lines += [f"  problem: {problem}" for problem in self.problems]
         if self.num_problems > len(self.problems):
             lines.append(f"  ... and {self.num_problems - len(self.problems)} more problems")
         return "\n".join(lines)
 
 
-def stats(rec: str | Path) -> Inspection:
-    """Count records, images and images per class; images are not decoded. RecordError for damage."""
-    with RecordReader(rec) as reader:
-        seen = Inspection(reader.path, len(reader), reader.num_classes, num_images=len(reader.image_keys))
-        labels = np.empty(seen.num_images, np.int64)
-        keys = tqdm(reader.image_keys, f"reading {reader.path}", unit="image", delay=1, disable=None)
-        for place, key in enumerate(keys):
-            record = reader.read(key)
-            labels[place] = record.label
-            seen.image_bytes += len(record.payload)
-    seen.images_per_class = np.unique(labels, return_counts=True)[1]
-    return seen
+def _alignment_facts(alignment: Alignment) -> dict[str, Any]:
+    return {**asdict(alignment), "verdict": alignment.verdict}
 
 
-def verify(rec: str | Path) -> Inspection:
-    """Check the whole set: frames, index, labels, identity records, and that every image decodes.
-
-    Damage is counted in `problems` and the check goes on; RecordError only when the set cannot be opened at all.
-    """
-    with RecordReader(rec) as reader:
-        keys = reader.image_keys
-        seen = Inspection(reader.path, len(reader), reader.num_classes)
-        for problem in _gaps(reader):
-            seen.add_problem(problem)
-        labels = np.full(len(keys), UNREADABLE, np.int64)
-        checked = map_in_order(lambda key: _check_image(reader, int(key)), keys)
-        checked = tqdm(checked, f"checking {reader.path}", len(keys), unit="image", delay=1, disable=None)
-        for place, result in enumerate(checked):
-            if isinstance(result, InputError):
-                seen.add_problem(str(result))
-                continue
-            record, size = result
-            labels[place] = record.label
-            seen.num_images += 1
-            seen.image_bytes += len(record.payload)
-            seen.sizes[size] = seen.sizes.get(size, 0) + 1
-        if reader.has_header:
-            for problem in _identity_problems(reader, labels):
-                seen.add_problem(problem)
-    seen.images_per_class = np.unique(labels[labels != UNREADABLE], return_counts=True)[1]
-    return seen
+def _bin(fewest: int, most: int, classes: int) -> str:
+    return f"{classes} with {fewest}" if fewest == most else f"{classes} with {fewest} to {most}"
 
 
-def _check_image(reader: RecordReader, key: int) -> tuple[Record, tuple[int, int]] | InputError:
-    try:
-        record = reader.read(key)
-        record.label_below(reader.num_classes)
-        size = announced_size(record.payload, record.where)
-        decode_into(np.empty((*size, 3), np.uint8), record.payload, record.where)
-        return record, size
-    except InputError as error:
-        return error
-
-
-def _gaps(reader: RecordReader) -> Iterator[str]:
-    """Bytes of the file that no key of the index leads to."""
-    expected = 0
-    for key in reader.keys[np.argsort(reader.offsets, kind="stable")]:
-        try:
-            start, stop = reader.span(key)
-        except InputError:
-            return  # the check of the record itself reports it, and nothing can be said about what follows
-        if start != expected:
-            yield f"{reader.path}: {start - expected} bytes before key {key} at offset {start} are not in {reader.idx}"
-        expected = stop
-    if expected != reader.num_bytes:
-        yield f"{reader.path}: {reader.num_bytes - expected} bytes after offset {expected} are not in {reader.idx}"
-
-
-def _identity_problems(reader: RecordReader, labels: np.ndarray) -> Iterator[str]:
-    """Identity records that do not match the images they claim; `labels` int64, -1 where an image is unreadable."""
-    identities = reader.keys[len(labels) + 1 :]
-    if reader.num_classes != len(identities):
-        yield f"{reader.path}: {len(identities)} identity records for {reader.num_classes} classes; correct `property`"
-    for label, key in enumerate(identities):
-        try:
-            record = reader.read(key)
-            start = record.label
-        except InputError as error:
-            yield str(error)
-            continue
-        if not record.is_marker:
-            yield str(record.error("an image among the identity records", REPACK))
-        elif (stop := float(record.labels[1])) < EXACT_LABELS:  # above, it is rounded and says too little
-            claimed = labels[start - 1 : int(max(stop, start)) - 1]
-            if (claimed[claimed != UNREADABLE] != label).any():
-                problem = f"claims keys {start} to {stop - 1:g}, which are not all of class {label}"
-                yield str(record.error(problem, REPACK))
+def _first(labels: np.ndarray) -> str:
+    return ", ".join(map(str, labels[:MOST_NAMED])) + (", ..." if len(labels) > MOST_NAMED else "")

@@ -1,9 +1,11 @@
-"""Verification pairs from folders or pair lists, and the images that go into their `.bin` file."""
+"""Verification pairs drawn from a folder, and the images that go into their `.bin` file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,11 @@ import numpy as np
 from recognition.data.sources import FolderSource
 from recognition.data.sources.files import read_image_file
 from recognition.errors import InputError
-from recognition.records.encode import encode_all
+from recognition.records.encode import Prepare, Rejected, prepare_all, require_one_size
 
 FOLDS = 10
 MOST_PAIRS = 6000  # as LFW
+MOST_NAMED = 5
 PathPair = tuple[str, str]
 
 
@@ -85,44 +88,48 @@ def _draw_impostor(rng: np.random.Generator, counts: np.ndarray, starts: np.ndar
     return drawn
 
 
-def read_pair_list(path: str | Path, folder: str | Path) -> tuple[list[PathPair], list[bool]]:
-    """Pairs of paths and flags from a list, in its order: LFW's `pairs.txt`, or lines `path,path,0|1` (comma or tab).
+@dataclass(frozen=True)
+class EncodedPairs:
+    """`images`: JPEGs of the 2P pictures in order, `issame`: P flags; `left_out`: (picture, why) of pairs left out."""
 
-    Paths are relative to `folder`. InputError naming the line that is neither.
-    """
-    pairs, issame = [], []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines(), 1):
-        fields = [field.strip() for field in line.replace(",", "\t").split("\t")]
-        match fields:
-            case [""] | ["path1", *_]:
-                continue
-            case [count] | [_, count] if number == 1 and count.isdecimal():
-                continue  # LFW's first line: number of folds and pairs in each
-            case [one, two, ("0" | "1") as same] if not two.isdecimal():
-                names = one, two
-            case [name, a, b] if a.isdecimal() and b.isdecimal():
-                names, same = (_lfw_name(name, a), _lfw_name(name, b)), "1"
-            case [one, a, two, b] if a.isdecimal() and b.isdecimal():
-                names, same = (_lfw_name(one, a), _lfw_name(two, b)), "0"
-            case _:
-                raise InputError(f"{path}: line {number} is {line[:60]!r}; write `path,path,1` or `path,path,0`")
-        pairs.append((os.path.join(folder, names[0]), os.path.join(folder, names[1])))
-        issame.append(same == "1")
-    if not pairs:
-        raise InputError(f"{path}: holds no pairs; write one a line, `path,path,1` or `path,path,0`")
-    return pairs, issame
-
-
-def _lfw_name(name: str, number: str) -> str:
-    return os.path.join(name, f"{name}_{int(number):04d}.jpg")
+    images: list[bytes]
+    issame: list[bool]
+    left_out: list[tuple[str, str]]
 
 
 def encode_pairs(
-    pairs: Sequence[PathPair], *, image_size: int | None = None, fit: str = "pad", quality: int = 95
-) -> list[bytes]:
-    """JPEGs of the 2P images in order, fitted as `encode.to_jpeg` does; InputError unless all end up with one size."""
+    pairs: Sequence[PathPair], issame: Sequence[bool], prepare: Prepare, *, skip_bad: bool = False
+) -> EncodedPairs:
+    """What `prepare` makes of the pictures of all pairs.
+
+    InputError that counts and names the pictures that are missing, damaged or rejected; with `skip_bad`, their pairs
+    are left out. InputError, too, when no pair is left and unless all pictures end up with one size.
+    """
     paths = list(dict.fromkeys(path for pair in pairs for path in pair))
-    options = {"image_size": image_size, "fit": fit, "quality": quality}
-    jpegs = encode_all(paths, read_image_file, str, "encoding pairs", **options)
-    jpeg_of = {path: jpeg for path, (jpeg, _) in zip(paths, jpegs)}
-    return [jpeg_of[path] for pair in pairs for path in pair]
+    bad = {path: f"{path}: the file is missing" for path in paths if not os.path.isfile(path)}
+    if bad and not skip_bad:
+        raise _unusable(pairs, bad)
+    there = [path for path in paths if path not in bad]
+    size, jpeg_of = None, {}
+    for path, result in zip(there, prepare_all(there, read_image_file, str, prepare, "encoding pairs")):
+        if isinstance(result, InputError):
+            bad[path] = str(result)
+        elif isinstance(result, Rejected):
+            bad[path] = f"{path}: {result.reason}"
+        else:
+            size = require_one_size(result.size, size, partial(str, path))
+            jpeg_of[path] = result.jpeg
+    kept = [place for place, pair in enumerate(pairs) if not any(path in bad for path in pair)]
+    if bad and not (skip_bad and kept):
+        raise _unusable(pairs, bad)
+    images = [jpeg_of[path] for place in kept for path in pairs[place]]
+    return EncodedPairs(images, [issame[place] for place in kept], list(bad.items()))
+
+
+def _unusable(pairs: Sequence[PathPair], bad: dict[str, str]) -> InputError:
+    spoilt = sum(any(path in bad for path in pair) for pair in pairs)
+    first = " | ".join(list(bad.values())[:MOST_NAMED])
+    return InputError(
+        f"{len(bad)} pictures of {spoilt} pairs cannot be used, first {first}. Is this the folder that the list is "
+        "for? --skip-bad leaves these pairs out"
+    )

@@ -64,7 +64,7 @@ def roc_svg(result: VerificationResult) -> str:
         axes.set_ylabel("true accept rate")
         axes.legend(loc="lower right")
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def histogram_svg(result: VerificationResult) -> str:
@@ -82,7 +82,7 @@ def histogram_svg(result: VerificationResult) -> str:
         axes.set_ylabel("share of pairs")
         axes.legend(loc="upper left", ncols=3, columnspacing=1, handlelength=1.2)
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def loss_svg(steps: Sequence[float], losses: Sequence[float], rates: Sequence[float]) -> str:
@@ -100,7 +100,7 @@ def loss_svg(steps: Sequence[float], losses: Sequence[float], rates: Sequence[fl
         axes.set_ylim(bottom=0)
         right.set_ylim(bottom=0)
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def score_histogram(result: VerificationResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,7 +117,8 @@ def cosine(distance: np.ndarray | float) -> np.ndarray | float:
     return 1 - distance / 2
 
 
-def _svg(draw: Callable[[Axes], None]) -> str:
+def svg(draw: Callable[[Axes], None]) -> str:
+    """The chart that `draw` makes of empty axes, as SVG text."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         draw(figure.add_subplot())

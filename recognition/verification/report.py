@@ -16,7 +16,6 @@ Distances and thresholds are squared L2 between unit vectors (0 to 4); a pair is
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -30,6 +29,7 @@ import numpy as np
 import simplejpeg
 
 from recognition.atomic import write_text
+from recognition.page import data_uri, page_environment, shown
 from recognition.strict_json import finite
 from recognition.verification.charts import cosine, histogram_svg, loss_svg, roc_svg, score_histogram, thinned
 from recognition.verification.glossary import GLOSSARY
@@ -134,8 +134,8 @@ def _view(
             for kind in ("false_accepts", "false_rejects")
         }
         charts = {
-            "roc": _data_uri("svg+xml", roc_svg(result)),
-            "histogram": _data_uri("svg+xml", histogram_svg(result)),
+            "roc": data_uri("svg+xml", roc_svg(result)),
+            "histogram": data_uri("svg+xml", histogram_svg(result)),
         }
         shown.append({**target, **mistakes, **charts})
     training, model = facts["training"], dict(facts["model"])
@@ -143,7 +143,7 @@ def _view(
     loss = None
     if training:
         columns = ([math.nan if value is None else value for value in training[k]] for k in ("step", "loss", "lr"))
-        loss = _data_uri("svg+xml", loss_svg(*columns))
+        loss = data_uri("svg+xml", loss_svg(*columns))
     return {
         **facts,
         "targets": shown,
@@ -162,29 +162,12 @@ def _pictures(pairs: Pairs | None, pair: int) -> list[str]:
     if pairs is None:
         return []
     rows = (pairs.images[2 * pair], pairs.images[2 * pair + 1])
-    return [_data_uri("jpeg", simplejpeg.encode_jpeg(np.ascontiguousarray(row), 92)) for row in rows]
-
-
-def _data_uri(kind: str, data: str | bytes) -> str:
-    data = data.encode() if isinstance(data, str) else data
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return [data_uri("jpeg", simplejpeg.encode_jpeg(np.ascontiguousarray(row), 92)) for row in rows]
 
 
 def _template(name: str, *, escape: bool) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=escape,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": _percent,
-        "fixed": _fixed,
-        "rate": _rate,
-        "shown": _shown,
-        "cell": _markdown_cell,
-    }
+    environment = page_environment(Path(__file__).parent, escape=escape)
+    environment.filters |= {"percent": _percent, "fixed": _fixed, "rate": _rate, "cell": _markdown_cell}
     return environment.get_template(name)
 
 
@@ -201,13 +184,6 @@ def _rate(far: str) -> str:
     return f"{float(far) * 100:g} %"
 
 
-def _shown(value: Any) -> str:
-    """A fact as a person writes it: 2,059,520 and 0.1, and text as it is."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "–" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def _markdown_cell(value: Any) -> str:
     """Text that cannot end its table cell."""
-    return _shown(value).replace("|", "\\|").replace("\n", " ")
+    return shown(value).replace("|", "\\|").replace("\n", " ")

@@ -7,12 +7,12 @@ import pytest
 
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
-from recognition.records.inspection import verify
 from recognition.records.joining import apart, by_name, by_table
 from recognition.records.merging import merge
 from recognition.records.packing import pack_folder
 from recognition.records.shuffling import shuffle
 from recognition.records.splitting import split
+from recognition.records.verifying import verify
 from tests.conftest import FIXTURES
 from tests.pictures import jpeg
 from tests.records.sets import files_of, images_of, write_plain

@@ -47,7 +47,7 @@ def test_sets_from_sets(tmp_path):
     left_out = records("pack", people, one, "--skip-bad", "--workers", "2")
     assert "packed 12 images of 3 identities" in left_out
     assert "note: 1 pictures were left out" in left_out
-    assert "failures.csv lists them, first" in left_out
+    assert "failures.html shows them" in left_out
     shuffled = records("shuffle", one, tmp_path / "two", "--seed", "3", "--memory", "1")
     assert "shuffled 12 images of 3 identities" in shuffled
     same = ["--identities", "by-name", "--drop-duplicates"]

@@ -10,9 +10,9 @@ import pytest
 
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
-from recognition.records.inspection import verify
 from recognition.records.packing import pack_folder
 from recognition.records.shuffling import MOST_BUCKETS, shuffle
+from recognition.records.verifying import verify
 from tests.conftest import FIXTURES, ROOT
 from tests.pictures import jpeg, write_people
 from tests.records.sets import files_of, images_of, write_plain

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from recognition.errors import InputError
-from recognition.records.inspection import verify
 from recognition.records.packing import pack_folder
 from recognition.records.shuffling import shuffle
 from recognition.records.splitting import split
+from recognition.records.verifying import verify
 from recognition.training.class_map import FRESH, old_labels
 from tests.pictures import jpeg, write_people
 from tests.records.sets import files_of, images_of, write_plain

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
+from recognition.atomic import write_text
 from recognition.data.recordio import rec_path
 from recognition.records.encode import FITS
 
@@ -29,3 +32,14 @@ def add_encoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, help="pixels square; default: all images have one size already")
     parser.add_argument("--fit", choices=FITS, default="pad", help="how the others become square (default: pad)")
     parser.add_argument("--quality", type=int, default=95, help="of JPEGs that must be made (default: 95)")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Where the facts go that programs read."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON, too")
+
+
+def write_json(path: Path | None, facts: dict[str, Any]) -> None:
+    """Write `facts`, which strict JSON can hold, where `--json` was given."""
+    if path is not None:
+        write_text(path, json.dumps(facts, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,97 @@
+"""Lists of pairs, in the forms that people have them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from recognition.errors import InputError
+from recognition.records.pairing import FOLDS, PathPair
+
+Pairs = tuple[list[PathPair], list[bool]]
+FORM = "write `path,path,1` or `path,path,0`, and after it the number of its fold if you have folds"
+
+
+def read_pair_list(path: str | Path, folder: str | Path) -> Pairs:
+    """(P pairs of paths below `folder`, P flags) from a list with commas, tabs or, in their place, spaces.
+
+    Lines are `path,path,1` for one person and `path,path,0` (or -1) for two, or with the flag first. A fourth field is
+    the number of the fold: then pairs are ordered by it, and there must be 10 folds of one size, as readers of `.bin`
+    files cut them into 10 equal blocks. Or the lines are those of LFW's pairs.txt: `name a b` is name/name_000a.jpg and
+    name/name_000b.jpg, `name a other b` are two people; its first line says how many folds and how many pairs of either
+    kind in each. InputError naming the line that is neither, and for a list that has fewer pairs than it says.
+    """
+    path, announced = Path(path), None
+    pairs: list[PathPair] = []
+    issame: list[bool] = []
+    folds: list[str] = []
+    for number, line in enumerate(lines_of(path), 1):
+        fields = _fields(line)
+        match fields:
+            case []:
+                continue
+            case ["path1" | "name", *_] if number == 1:
+                continue
+            case [count] if number == 1 and count.isdecimal():
+                announced = 2 * int(count)
+                continue
+            case [folds_of_list, count] if number == 1 and folds_of_list.isdecimal() and count.isdecimal():
+                announced = 2 * int(folds_of_list) * int(count)
+                continue
+            case [one, two, ("0" | "1" | "-1") as flag] if not two.isdecimal():
+                names = one, two
+            case [("0" | "1" | "-1") as flag, one, two] if not two.isdecimal():
+                names = one, two
+            case [one, two, ("0" | "1" | "-1") as flag, fold] if not two.isdecimal() and fold.isdecimal():
+                names = one, two
+                folds.append(fold)
+            case [name, a, b] if a.isdecimal() and b.isdecimal():
+                names, flag = (_lfw_name(name, a), _lfw_name(name, b)), "1"
+            case [one, a, two, b] if a.isdecimal() and b.isdecimal():
+                names, flag = (_lfw_name(one, a), _lfw_name(two, b)), "0"
+            case _:
+                raise InputError(f"{path}: line {number} is {line[:60]!r}; {FORM}")
+        pairs.append((os.path.join(folder, names[0]), os.path.join(folder, names[1])))
+        issame.append(flag == "1")
+    if not pairs:
+        raise InputError(f"{path}: holds no pairs; {FORM}")
+    if announced not in (None, len(pairs)):
+        raise InputError(f"{path}: its first line means {announced} pairs, but it has {len(pairs)}; is it cut short?")
+    return in_folds(path, pairs, issame, folds) if folds else (pairs, issame)
+
+
+def in_folds(path: Path, pairs: Sequence[PathPair], issame: Sequence[bool], folds: Sequence[str]) -> Pairs:
+    """Pairs and flags of the list `path` ordered by the number of their fold; InputError unless all folds are alike."""
+    counts = Counter(map(int, folds))
+    if len(folds) != len(pairs) or len(counts) != FOLDS or len(set(counts.values())) != 1:
+        sizes = ", ".join(f"{fold}: {count}" for fold, count in sorted(counts.items())[: FOLDS + 1])
+        raise InputError(
+            f"{path}: its pairs are in folds of these sizes ({sizes}), {len(pairs) - len(folds)} are in none; a .bin "
+            f"set has {FOLDS} folds of one size: put every pair in one of them, or in none"
+        )
+    order = np.argsort([int(fold) for fold in folds], kind="stable")
+    return [pairs[place] for place in order], [issame[place] for place in order]
+
+
+def lines_of(path: Path) -> list[str]:
+    """Lines of a list; InputError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the list of pairs") from error
+
+
+def _fields(line: str) -> list[str]:
+    separated = line.replace(",", "\t").split("\t") if "," in line or "\t" in line.strip() else line.split()
+    fields = [field.strip() for field in separated]
+    while fields and not fields[-1]:  # spreadsheets fill short rows up
+        fields.pop()
+    return fields
+
+
+def _lfw_name(name: str, number: str) -> str:
+    return os.path.join(name, f"{name}_{int(number):04d}.jpg")
