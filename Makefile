@@ -1,6 +1,7 @@
 # make demo   train, verify and export on real faces, from nothing, on a CPU
 # make test   the test suite (make test EXTRAS=test,dali adds the DALI loader, a 1 GB download)
 # make soak   the tests that take long (a kill at every step, fifty ends), and ten minutes of random faults
+# make fuzz   ten thousand damaged record sets, each refused or read with every image accounted for
 # make interop  prove record files interchangeable with Apache MXNet, in both directions
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test soak lint interop clean
+.PHONY: demo test soak fuzz lint interop clean
 
 demo: $(STAMP)
 	$(BIN)/python launch/demo.py
@@ -20,6 +21,9 @@ test: $(STAMP) lint
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m nightly $(PYTEST_ARGS)
 	$(BIN)/python -m tests.faults.soak --minutes 10
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz.records --count 10000 --seed 0
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from recognition.command import run_command
-from recognition.records.commands import noise, pack, pairs, stats, unpack, verify
+from recognition.records.commands import align, merge, noise, pack, pairs, shuffle, split, stats, unpack, verify
 
-COMMANDS = (pack, unpack, verify, stats, pairs, noise)
+COMMANDS = (align, pack, unpack, shuffle, merge, split, verify, stats, pairs, noise)
 
 
 def main() -> None:

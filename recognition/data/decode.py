@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, ImageOps
 
 from recognition.errors import InputError
 
@@ -72,6 +72,17 @@ def open_image(payload: bytes | memoryview, where: Where) -> Image.Image:
         raise damaged(where, "image", "unknown format") from error
     except PILLOW_ERRORS as error:
         raise damaged(where, "image", str(error)) from error
+
+
+def upright_image(payload: bytes | memoryview, where: Where) -> Image.Image:
+    """The image as RGB, turned as its EXIF orientation says; InputError for what is not an image of 8 bits."""
+    with open_image(payload, where) as image:
+        if image.mode.startswith(("I", "F")):
+            raise InputError(f"{where()}: more than 8 bits per pixel ({image.mode}); convert it to 8 bits first")
+        try:
+            return ImageOps.exif_transpose(image).convert("RGB")
+        except PILLOW_ERRORS as error:
+            raise damaged(where, "image", str(error)) from error
 
 
 def is_jpeg(payload: bytes | memoryview) -> bool:

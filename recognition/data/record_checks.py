@@ -1,8 +1,8 @@
 """Checks of a record file: a CRC-32 and the exact label of every record, in `train.crc` beside `train.rec`.
 
 A little-endian header of 64 bytes (HEAD, then its own CRC-32), then two columns in ascending order of the keys: labels
-(int64) and CRCs (uint32). The columns are memory-mapped, so 42 million records open in no time; each has a CRC-32 of
-its own in the header, which is looked at when the column is read as a whole or contradicts the records.
+(int64) and CRCs (uint32). The columns are memory-mapped, so 42 million records open in no time. The header has a CRC-32
+of each and of the keys, which is looked at when a column is read as a whole or contradicts the records.
 
 The CRC of a record begins with its key and covers its bytes in the file from the first frame to the end of the
 padding. So it finds a wrong byte in the .rec and a wrong digit in the .idx alike: what a key leads to is another record
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from recognition.data.recordio import RecordReader
 
 MAGIC = b"arcscale check 1"
-HEAD = struct.Struct("<16sqqqII12x")  # magic, records, bytes of the .rec, rounded labels, CRC of labels, CRC of CRCs
+# Magic, number of records, bytes of the .rec, number of rounded labels, CRC-32 of keys (int64), of labels, of CRCs.
+HEAD = struct.Struct("<16sqqqIII8x")
 HEAD_BYTES = HEAD.size + 4
 ROW_BYTES = 8 + 4
 
@@ -63,18 +63,26 @@ def stored_label(record: Record) -> int:
 
 
 class RecordChecks:
-    """Labels and CRCs of the records of one file, by their place among the ascending keys; `num_rounded` labels of
-    them are lossy (ROUNDED)."""
+    """Labels and CRCs of the records of one file, by their place among the ascending keys.
 
-    def __init__(self, path: Path, num_rounded: int, labels: np.ndarray, crcs: np.ndarray, sums: tuple[int, int]):
+    `num_rounded` of the labels are lossy (ROUNDED).
+    """
+
+    def __init__(
+        self, path: Path, num_rounded: int, labels: np.ndarray, crcs: np.ndarray, sums: tuple[int, int, int]
+    ) -> None:
         self.path, self.num_rounded = path, num_rounded
         self._labels, self._crcs = labels, crcs
-        self._labels_sum, self._crcs_sum = sums
+        self._keys_sum, self._labels_sum, self._crcs_sum = sums
 
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """int64 (n,), read-only; negative codes where there is none. RecordError when the column is damaged."""
+    def labels(self, keys: np.ndarray) -> np.ndarray:
+        """int64 (n,) of the records of `keys` (all of the file's), read-only; negative codes where there is none.
+
+        RecordError when the labels are damaged or of other keys.
+        """
         self._require(self._labels, self._labels_sum)
+        if zlib.crc32(np.ascontiguousarray(keys, "<i8")) != self._keys_sum:
+            raise RecordError(f"{self.path}: was made of other keys than the index has; re-copy both, {REWRITE}")
         return self._labels
 
     def check(self, span: memoryview, place: int, *, rec: Path, key: int, offset: int) -> None:
@@ -103,7 +111,7 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
             raise RecordError(f"{path}: holds no checks of records, or those of another version; {REWRITE}")
         if zlib.crc32(head[: HEAD.size]) != int.from_bytes(head[HEAD.size :], "little"):
             raise RecordError(f"{path}: its first {HEAD_BYTES} bytes are damaged; re-copy it, {REWRITE}")
-        _, count, rec_bytes, num_rounded, *sums = HEAD.unpack_from(head)
+        _, count, rec_bytes, num_rounded, *sums = HEAD.unpack(head[: HEAD.size])
         if (count, rec_bytes) != (num_records, num_bytes):
             raise RecordError(
                 f"{path}: was made of {count} records in {rec_bytes} bytes, but {rec.name} has {num_records} in "
@@ -120,13 +128,13 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
     return RecordChecks(path, num_rounded, columns[: 8 * count].view("<i8"), columns[8 * count :].view("<u4"), sums)
 
 
-def save_checks(file: BinaryIO, labels: np.ndarray, crcs: np.ndarray, *, rec_bytes: int) -> None:
-    """Write the checks of a .rec of `rec_bytes`; `labels` and `crcs` (n,) in ascending order of the keys."""
-    columns = np.ascontiguousarray(labels, "<i8"), np.ascontiguousarray(crcs, "<u4")
+def save_checks(file: BinaryIO, keys: np.ndarray, labels: np.ndarray, crcs: np.ndarray, *, rec_bytes: int) -> None:
+    """Write the checks of a .rec of `rec_bytes`; `keys` (n,) ascending, `labels` and `crcs` in their order."""
+    columns = [np.ascontiguousarray(column, kind) for column, kind in ((keys, "<i8"), (labels, "<i8"), (crcs, "<u4"))]
     num_rounded = int((labels == ROUNDED).sum())
-    head = HEAD.pack(MAGIC, len(labels), rec_bytes, num_rounded, *(zlib.crc32(column) for column in columns))
+    head = HEAD.pack(MAGIC, len(keys), rec_bytes, num_rounded, *(zlib.crc32(column) for column in columns))
     file.write(head + zlib.crc32(head).to_bytes(4, "little"))
-    for column in columns:
+    for column in columns[1:]:
         file.write(column.data)
 
 
@@ -144,5 +152,5 @@ def write_checks(reader: RecordReader) -> Path:
         labels[place] = stored_label(reader.read(key))
         crcs[place] = zlib.crc32(reader.frames(key), crc_of_key(key))
     with replacing(path) as partial, open(partial, "wb") as file:
-        save_checks(file, labels, crcs, rec_bytes=reader.num_bytes)
+        save_checks(file, reader.keys, labels, crcs, rec_bytes=reader.num_bytes)
     return path

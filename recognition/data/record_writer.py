@@ -88,9 +88,10 @@ class RecordWriter:
             return
         try:
             order = self._order()
-            labels, crcs = np.frombuffer(self._labels, np.int64)[order], np.frombuffer(self._crcs, np.uint32)[order]
+            columns = (self._keys, self._labels, self._crcs)
+            columns = [np.frombuffer(column, column.typecode)[order] for column in columns]
             with naming(self.path):
-                save_checks(self._files[2], labels, crcs, rec_bytes=self._offset)
+                save_checks(self._files[2], *columns, rec_bytes=self._offset)
                 for file in self._files:
                     file.flush()
                     os.fsync(file.fileno())

@@ -195,7 +195,7 @@ class RecordReader:
         if self.checks is None:
             return labels_by_identities(self, self._view)
         start, stop = self._image_places
-        labels = self.checks.labels[start:stop]
+        labels = self.checks.labels(self.keys)[start:stop]
         without = np.flatnonzero(labels < 0)
         if len(without):
             record = self.read(self.image_keys[without[0]])

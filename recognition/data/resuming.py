@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class ResumableWriter(RecordWriter):
     What lies behind the position is cut off. `abort`, and so an exception in a `with`, leaves the files for the next
     one; `discard` removes them.
     """
+
+    _rows: BinaryIO | None = None
 
     def __init__(self, rec: str | Path, start: Position | None = None) -> None:
         self._start = start or Position()
@@ -73,8 +75,9 @@ class ResumableWriter(RecordWriter):
     def abort(self) -> None:
         """Let go of the files; those aside stay, up to a synced position and perhaps beyond."""
         self._close_files()
-        with contextlib.suppress(OSError):  # as in _close_files
-            self._rows.close()
+        if self._rows is not None:
+            with contextlib.suppress(OSError):  # as in _close_files
+                self._rows.close()
 
     def discard(self) -> None:
         """Remove the files aside."""

@@ -15,15 +15,7 @@ import simplejpeg
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from recognition.data.decode import (
-    PILLOW_ERRORS,
-    Where,
-    announced_size,
-    damaged,
-    decode_into,
-    is_jpeg,
-    open_image,
-)
+from recognition.data.decode import Where, announced_size, decode_into, is_jpeg, upright_image
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 
@@ -95,13 +87,7 @@ def to_jpeg(
         if image_size is None or size == (image_size, image_size):
             decode_into(np.empty((*size, 3), np.uint8), payload, where)
             return payload, size
-    with open_image(payload, where) as image:
-        if image.mode.startswith(("I", "F")):
-            raise InputError(f"{where()}: more than 8 bits per pixel ({image.mode}); convert it to 8 bits first")
-        try:
-            pixels_HWC = _fitted(ImageOps.exif_transpose(image).convert("RGB"), image_size, fit)
-        except PILLOW_ERRORS as error:
-            raise damaged(where, "image", str(error)) from error
+    pixels_HWC = _fitted(upright_image(payload, where), image_size, fit)
     return simplejpeg.encode_jpeg(pixels_HWC, quality, "RGB", "420"), pixels_HWC.shape[:2]
 
 

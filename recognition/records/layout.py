@@ -18,8 +18,7 @@ import numpy as np
 
 from recognition.atomic import write_text
 from recognition.data.record_format import EXACT_LABELS
-from recognition.data.record_writer import RecordWriter
-from recognition.data.recordio import RecordReader
+from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
 from recognition.records.encode import Failure
 

@@ -6,7 +6,6 @@ stopped, the same call goes on from there, and the set equals bit for bit one th
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,18 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from recognition.atomic import naming, replacing
 from recognition.data.resuming import ResumableWriter, kept_aside
 from recognition.data.sources import FileSource
 from recognition.errors import InputError
 from recognition.log import say
 from recognition.records.encode import Encoder, Failure, Prepare, Prepared, Rejected, prepare_all, require_one_size
+from recognition.records.failures import remove_failures, write_failures
 from recognition.records.journal import Inputs, Journal, Point
 from recognition.records.layout import NAMES, LayoutWriter, Packed, describe, without_images
 from recognition.records.listing import Listing, list_folder
 
 PUBLISHED_SIZE = (112, 112)
-FAILURES = "failures.csv"
 # A few seconds of work; syncs this far apart cost nothing that shows.
 IMAGES_TO_A_POINT = 8192
 
@@ -83,8 +81,9 @@ def pack(
                     journal.append(reached, inputs.digest(reached.done), known_failures=len(point.failures))
                     point = reached
             if not layout.num_images:
+                first = progress.failures[0]
                 raise InputError(
-                    f"{rec}: not one of {len(source)} pictures can be packed: {progress.failures[0].reason}"
+                    f"{rec}: not one of {len(source)} pictures can be packed; {first.path}: {first.reason}"
                 )
             layout.finish()
             _replace_set(writer, rec)
@@ -98,7 +97,7 @@ def pack(
             raise
         journal.remove()
     describe(rec.parent, source.num_classes, progress.size, listing.names)
-    _write_failures(rec.with_name(FAILURES), progress.failures)
+    write_failures(rec.parent, progress.failures)
     remarks = (*_size_remark(progress.size), *listing.remarks, *without_images(layout.counts_C, listing.names))
     return Packed(rec, layout.num_images, source.num_classes, remarks, tuple(progress.failures))
 
@@ -145,7 +144,8 @@ def _write(
     elif isinstance(result, Rejected):
         progress.failures.append(Failure(source.paths[index], label, result.reason, False, result.thumbnail))
     elif skip_bad:
-        progress.failures.append(Failure(source.paths[index], label, str(result), damaged=True))
+        path = source.paths[index]
+        progress.failures.append(Failure(path, label, str(result).removeprefix(f"{path}: "), damaged=True))
     else:
         raise InputError(f"{result}; --skip-bad leaves such pictures out") from result
     progress.done += 1
@@ -153,18 +153,10 @@ def _write(
 
 def _replace_set(writer: ResumableWriter, rec: Path) -> None:
     """Give the records their name, once the set that is there has lost its description: the two never disagree."""
-    for name in ("property", NAMES, FAILURES):
+    for name in ("property", NAMES):
         rec.with_name(name).unlink(missing_ok=True)
+    remove_failures(rec.parent)
     writer.close()
-
-
-def _write_failures(path: Path, failures: list[Failure]) -> None:
-    if not failures:
-        return
-    with replacing(path) as aside, naming(path), open(aside, "w", newline="", errors="surrogateescape") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("path", "label", "reason"))
-        rows.writerows((failure.path, failure.label, failure.reason) for failure in failures)
 
 
 def _size_remark(size: tuple[int, int]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from recognition.data.transforms import MEAN, STD
 from recognition.errors import InputError
+from recognition.onnx_session import open_session
 from recognition.weights import META_KEY, load_backbone
 
 ONNX_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -88,15 +89,7 @@ def _open_onnx(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Ten
     """Session, picture size and facts of a recogniser with one picture input, NCHW or NHWC, of any or a fixed batch."""
     if not path.is_file():
         raise InputError(f"model {path} does not exist")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # warnings about a stranger's graph help nobody here
-    options.intra_op_num_threads = torch.get_num_threads()
-    wanted = ["CUDAExecutionProvider"] if device.type == "cuda" else []
-    providers = [name for name in [*wanted, "CPUExecutionProvider"] if name in onnxruntime.get_available_providers()]
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-        raise InputError(f"{path} is not a model that ONNX Runtime can run: {str(error)[:160]}") from error
+    session = open_session(path, cuda=device.type == "cuda", threads=torch.get_num_threads())
     if len(session.get_inputs()) != 1:
         names = ", ".join(entry.name for entry in session.get_inputs())
         raise InputError(f"{path} takes {len(session.get_inputs())} inputs ({names}); a recogniser takes one picture")

@@ -36,7 +36,8 @@ def test_the_bytes_of_the_file_are_those_that_its_description_says(tmp_path):
     spans = [data[a:b] for a, b in zip(offsets, [*offsets[1:], len(data)])]
     labels = struct.pack("<10q", *LABELS)
     crcs = struct.pack("<10I", *(zlib.crc32(key.to_bytes(8, "little") + span) for key, span in enumerate(spans)))
-    head = struct.pack("<16sqqqII12x", b"arcscale check 1", 10, len(data), 0, zlib.crc32(labels), zlib.crc32(crcs))
+    sums = [zlib.crc32(column) for column in (struct.pack("<10q", *range(10)), labels, crcs)]
+    head = struct.pack("<16sqqqIII8x", b"arcscale check 1", 10, len(data), 0, *sums)
     assert crc == head + struct.pack("<I", zlib.crc32(head)) + labels + crcs
 
 
@@ -83,7 +84,7 @@ def test_records_without_a_class_are_kept_apart(tmp_path):
         for key, labels in enumerate([5, -1, 0.5, 2.0**63, [1, 2]]):
             writer.write(key, b"" if key == 4 else b"x", labels)
     with RecordReader(tmp_path / "a.rec") as reader:
-        assert reader.checks.labels.tolist() == [5, -2, -2, -2, -1]
+        assert reader.checks.labels(reader.keys).tolist() == [5, -2, -2, -2, -1]
         with pytest.raises(RecordError, match="key 1 at offset 36: label -1 is not a class number"):
             reader.image_labels()
     with RecordWriter(tmp_path / "a.rec") as writer:
@@ -210,6 +211,16 @@ def test_checks_of_another_file_are_refused(change, tmp_path):
             rec.write_bytes(rec.read_bytes()[:-4])
     with pytest.raises(RecordError, match=r"train.crc: was made of 10 records in 468 bytes, but train.rec has \d+ in"):
         RecordReader(rec)
+
+
+def test_labels_of_other_keys_are_refused(tmp_path):
+    rec = small_set(tmp_path)
+    idx = rec.with_suffix(".idx")
+    idx.write_text(idx.read_text().replace("\n4\t", "\n8000\t"))
+    reader = RecordReader(rec)
+    assert reader.read(3).label == 1
+    with pytest.raises(RecordError, match="train.crc: was made of other keys than the index has; re-copy both, delete"):
+        reader.image_labels()
 
 
 def test_checks_that_cannot_be_read(tmp_path):

@@ -43,7 +43,34 @@ def test_a_list_packs_too(tmp_path):
     assert "packed 2 images of 2 identities" in records("pack", tmp_path / "faces.lst", tmp_path / "set")
 
 
-@pytest.mark.parametrize("command", ["pack", "unpack", "verify", "stats", "pairs"])
+def test_sets_from_sets(tmp_path):
+    people, one = write_people(tmp_path / "people", PEOPLE), tmp_path / "one"
+    (people / "id1" / "9.jpg").write_text("no image")
+    left_out = records("pack", people, one, "--skip-bad", "--workers", "2")
+    assert "packed 12 images of 3 identities" in left_out
+    assert "note: 1 pictures were left out" in left_out
+    assert "failures.html shows them" in left_out
+    shuffled = records("shuffle", one, tmp_path / "two", "--seed", "3", "--memory", "1")
+    assert "shuffled 12 images of 3 identities" in shuffled
+    same = ["--identities", "by-name", "--drop-duplicates"]
+    merged = records("merge", one, tmp_path / "two", tmp_path / "three", *same)
+    assert "merged 12 images of 3 identities" in merged
+    assert "note: 12 images have the bytes of an earlier one, 0 of them under another identity" in merged
+    (tmp_path / "map.csv").write_text("set,label,name\none,0,a\none,1,b\none,2,\n")
+    assert "8 images of 2" in records("merge", one, tmp_path / "four", "--map", tmp_path / "map.csv")
+    split = records("split", tmp_path / "three", tmp_path / "five", "--identities", "1")
+    assert "wrote 8 images of 2 identities into" in split
+    assert "wrote 4 images of 1 identities into" in split
+    records("unpack", tmp_path / "three", tmp_path / "again", "--csv")
+    table = tmp_path / "again" / "images.csv"
+    table.rename(tmp_path / "moved.csv")
+    records("pack", tmp_path / "moved.csv", tmp_path / "six", "--root", tmp_path / "again")
+    assert (tmp_path / "six" / "train.rec").read_bytes() == (tmp_path / "three" / "train.rec").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "command", ["pack", "unpack", "shuffle", "merge", "split", "verify", "stats", "pairs", "noise"]
+)
 def test_help(command):
     assert "usage: python launch/records.py " + command in records(command, "-h")
 

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from recognition.records.commands.arguments import add_encoding
-from recognition.records.encode import Encoder
+from recognition.records.commands.faces import add_alignment, open_prepare
+from recognition.records.failures import CSV, HTML, counts_of
 from recognition.records.listing import list_images
-from recognition.records.packing import FAILURES, pack
+from recognition.records.packing import pack
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,20 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "goes on where it was",
     )
     parser.add_argument("--root", type=Path, help="what paths in a list or CSV are relative to (default: its folder)")
-    parser.add_argument("--skip-bad", action="store_true", help=f"leave damaged pictures out; {FAILURES} lists them")
+    parser.add_argument("--skip-bad", action="store_true", help=f"leave damaged pictures out; {CSV} lists them")
     parser.add_argument("--workers", type=int, help="threads; any number gives the same set (default: cores + 4)")
     add_encoding(parser)
+    add_alignment(parser)
 
 
 def run(given: argparse.Namespace) -> None:
     """Pack, and say what was packed."""
     listing = list_images(given.source, root=given.root)
-    prepare = Encoder(given.image_size, given.fit, given.quality)
-    packed = pack(listing, given.out, prepare=prepare, skip_bad=given.skip_bad, workers=given.workers)
+    packed = pack(listing, given.out, prepare=open_prepare(given), skip_bad=given.skip_bad, workers=given.workers)
     print(f"packed {packed.num_images} images of {packed.num_classes} identities into {packed.path}")
     if packed.failures:
-        first = packed.failures[0]
-        listed = f"{packed.path.with_name(FAILURES)} lists them, first {first.path}: {first.reason}"
-        print(f"note: {len(packed.failures)} pictures were left out; {listed}")
+        why = f"{counts_of(packed.failures)}; {packed.path.with_name(HTML)} shows them"
+        print(f"note: {len(packed.failures)} pictures were left out: {why}")
     for remark in packed.remarks:
         print(f"note: {remark}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recognition.errors import InputError
 from recognition.records.commands.arguments import add_encoding, add_seed
-from recognition.records.encode import Encoder
+from recognition.records.commands.faces import add_alignment, open_prepare
 from recognition.records.pair_lists import read_pair_list
 from recognition.records.pairing import encode_pairs, make_pairs
 from recognition.records.protocols import PROTOCOLS, read_protocol
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="leave pairs out whose pictures are missing or damaged")
     add_seed(parser)
     add_encoding(parser)
+    add_alignment(parser)
 
 
 def run(given: argparse.Namespace) -> None:
@@ -40,8 +41,7 @@ def run(given: argparse.Namespace) -> None:
         pairs, issame = read_pair_list(given.list, given.folder)
     else:
         pairs, issame = make_pairs(given.folder, num_pairs=given.num_pairs, seed=given.seed)
-    prepare = Encoder(given.image_size, given.fit, given.quality)
-    encoded = encode_pairs(pairs, issame, prepare, skip_bad=given.skip_bad)
+    encoded = encode_pairs(pairs, issame, open_prepare(given), skip_bad=given.skip_bad)
     write_pairs(given.out, encoded.images, encoded.issame)
     print(f"wrote {len(encoded.issame)} pairs, {sum(encoded.issame)} of one person, to {given.out}")
     if encoded.left_out:

@@ -1,0 +1,25 @@
+"""Copy of a record set in random order: whoever reads it from beginning to end sees identities well mixed."""
+
+from __future__ import annotations
+
+import argparse
+
+from recognition.records.commands.arguments import add_new_folder, add_rec, add_seed
+from recognition.records.shuffling import MEMORY_BYTES, shuffle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The set, the folder, and how much memory."""
+    add_rec(parser)
+    add_new_folder(parser)
+    add_seed(parser)
+    default = MEMORY_BYTES >> 20
+    parser.add_argument("--memory", type=int, default=default, metavar="MIB", help=f"for images (default: {default})")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Shuffle, and say what was written."""
+    shuffled = shuffle(given.rec, given.out, seed=given.seed, memory_bytes=given.memory << 20)
+    print(f"shuffled {shuffled.num_images} images of {shuffled.num_classes} identities into {shuffled.path}")
+    for remark in shuffled.remarks:
+        print(f"note: {remark}")
