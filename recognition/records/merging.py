@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from tqdm import tqdm
 from recognition.data.recordio import RecordReader
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
+from recognition.records.duplicates import find_duplicates, picture_hash
 from recognition.records.joining import LEFT_OUT, Identities, Joined, apart
 from recognition.records.layout import Packed, new_folder, read_names, without_images, write_set
 from recognition.records.reading import labelled_images, labels_of, size_of
 
 SOURCES = "sources.csv"
 DUPLICATES = "duplicates.csv"
-_DIGEST_BYTES = 16
 _IMAGES_AT_ONCE = 256
 
 
@@ -108,21 +107,22 @@ def _identities(reader: RecordReader, labels_N: np.ndarray) -> Identities:
 def _first_of(readers: Sequence[RecordReader], images: _Images) -> np.ndarray:
     """Of each image the first one, itself or before it, that has the same bytes: int64 (N,) places in `images`."""
 
-    def digests(start: int) -> bytes:
-        block = slice(start, start + _IMAGES_AT_ONCE)
-        pairs = zip(images.sets[block].tolist(), images.keys[block].tolist())
-        payloads = (readers[number].read(key).payload for number, key in pairs)
-        return b"".join(hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest() for payload in payloads)
+    def payload(place: int) -> bytes | memoryview:
+        return readers[images.sets[place]].read(images.keys[place]).payload
 
+    def hashes(start: int) -> list[int]:
+        return [picture_hash(payload(place)) for place in range(start, min(start + _IMAGES_AT_ONCE, len(images)))]
+
+    hashes_N = np.empty(len(images), np.uint64)
     starts = range(0, len(images), _IMAGES_AT_ONCE)
-    blocks = map_in_order(digests, starts)
+    blocks = map_in_order(hashes, starts)
     bar = tqdm(blocks, "comparing", len(starts), unit_scale=_IMAGES_AT_ONCE, unit="image", delay=1, disable=None)
-    digests_N2 = np.frombuffer(b"".join(bar), np.uint64).reshape(-1, 2)
-    order = np.lexsort((digests_N2[:, 1], digests_N2[:, 0]))  # stable: equal ones stay in their order
-    ordered = digests_N2[order]
-    begins = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(1)]) if len(order) else np.zeros(0, bool)
-    first_of = np.empty(len(order), np.int64)
-    first_of[order] = order[begins][np.cumsum(begins) - 1]
+    for start, block in zip(starts, bar):
+        hashes_N[start : start + len(block)] = block
+    found = find_duplicates(np.arange(len(images)), images.new_labels, hashes_N, payload)
+    first_of = np.arange(len(images))
+    # By group and in it by place: each group begins with the first of its pictures.
+    first_of[found.keys] = found.keys[np.searchsorted(found.groups, found.groups)]
     return first_of
 
 

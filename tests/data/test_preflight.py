@@ -8,10 +8,10 @@ import pytest
 from recognition.data import preflight as module
 from recognition.data.preflight import preflight, spread
 from recognition.data.recordio import RecordWriter
-from recognition.data.sources import FolderSource, JoinedSource, RecordSource, Sample, SyntheticSource, open_source
+from recognition.data.sources import JoinedSource, RecordSource, Sample, SyntheticSource, open_source
 from recognition.errors import InputError
 from tests.conftest import FIXTURES
-from tests.pictures import jpeg, write_people
+from tests.pictures import jpeg
 
 RECORDS = FIXTURES / "recordio" / "insightface"
 
@@ -200,11 +200,7 @@ def test_labels_of_identity_records_are_enough():
     assert (facts["images"], facts["labels"], facts["images of a class"]) == (24, "of all images", "4 to 4, median 4")
 
 
-def test_labels_of_folders_and_drawn_faces(tmp_path):
-    folder = FolderSource(write_people(tmp_path / "people", {"ann": 3, "bob": 1}))
-    assert folder.labels().tolist() == [folder.read(i).label for i in range(4)] == [0, 0, 0, 1]
-    drawn = SyntheticSource(num_classes=7, num_image=30, image_size=16)
-    assert drawn.labels().tolist() == [drawn.read(i).label for i in range(30)]
+def test_drawn_faces_may_be_fewer_than_their_classes():
     assert look(SyntheticSource(num_classes=7, num_image=5, image_size=16)).facts["classes without images"] == 2
 
 

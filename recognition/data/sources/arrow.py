@@ -205,12 +205,10 @@ class ArrowSource:
         import pyarrow.types as types
 
         first = 0
-        for place, column in enumerate(columns):
+        for column in columns:
             _or_damaged(self.describe(first), lambda column=column: column.validate(full=True), RECOPY)
             if column.null_count:
                 raise self._null(column, name, first)
-            if types.is_dictionary(column.type):
-                columns[place] = column.dictionary_decode()
             first += len(column)
         labels = pyarrow.chunked_array(columns)
         if types.is_string(labels.type) or types.is_large_string(labels.type):

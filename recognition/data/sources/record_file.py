@@ -33,6 +33,5 @@ class RecordSource:
         return record_place(self.reader.path, key, self.reader.offset(key))
 
     def labels(self) -> np.ndarray | None:
-        """int64 labels of all samples; None where only the image records hold them."""
-        image_labels = getattr(self.reader, "image_labels", None)
-        return image_labels() if image_labels is not None else None
+        """int64 labels of all samples by checks or identity records; None where only the image records hold them."""
+        return self.reader.image_labels()
