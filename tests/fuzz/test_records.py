@@ -68,3 +68,9 @@ def test_a_reader_without_this_guard_is_found_out(guard, monkeypatch):
     monkeypatch.setattr(owner, attribute, instead)
     counts = fuzz(0, range(cases), jobs=2)
     assert any(re.search(words, failure) for _, failure in counts.failures), counts.failures
+
+
+def test_images_that_are_passed_over_are_found_out(monkeypatch):
+    monkeypatch.setattr(records, "_errors", lambda *_, **__: iter(()))
+    with pytest.raises(records.Wrong, match="images are missing: {'total': 24, 'yielded': 0, 'reported': 0}"):
+        fuzz(0, [])

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from launch.records import COMMANDS
 from recognition.records.packing import pack_folder
 from tests.commands import launch
 from tests.conftest import ROOT
@@ -68,9 +69,7 @@ def test_sets_from_sets(tmp_path):
     assert (tmp_path / "six" / "train.rec").read_bytes() == (tmp_path / "three" / "train.rec").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "command", ["pack", "unpack", "shuffle", "merge", "split", "verify", "stats", "pairs", "noise"]
-)
+@pytest.mark.parametrize("command", [module.__name__.rpartition(".")[2] for module in COMMANDS])
 def test_help(command):
     assert "usage: python launch/records.py " + command in records(command, "-h")
 
