@@ -22,7 +22,8 @@ from recognition.records.counting import Counted, count
 from recognition.records.histograms import class_sizes_svg, file_sizes_svg
 from recognition.records.inspection import Inspection
 from recognition.records.layout import read_names
-from recognition.records.mean_face import FaceView, MeanFace, face_view, spread
+from recognition.records.mean_face import MOST_PICTURES, FaceView, MeanFace, face_view
+from recognition.spread import spread
 
 HTML, JSON = "index.html", "stats.json"
 CLASSES_SHOWN, IMAGES_SHOWN = 4, 8
@@ -90,7 +91,7 @@ def chosen_classes(images_per_class: np.ndarray, each: int = CLASSES_SHOWN) -> d
 
 def _look(reader: RecordReader, seen: Inspection) -> MeanFace:
     """The mean of images spread over the set; their sizes and alignment are put into `seen`."""
-    keys = reader.image_keys[spread(seen.num_images)]
+    keys = reader.image_keys[spread(seen.num_images, MOST_PICTURES)]
     mean = MeanFace()
     looked = tqdm(map_in_order(lambda key: _view(reader.read(key)), keys), "looking", len(keys), delay=1, disable=None)
     for size, view in looked:

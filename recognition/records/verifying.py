@@ -18,7 +18,8 @@ from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 from recognition.records.duplicates import find_duplicates, picture_hash
 from recognition.records.inspection import UNREADABLE, Inspection
-from recognition.records.mean_face import FaceView, MeanFace, face_view, spread
+from recognition.records.mean_face import MOST_PICTURES, FaceView, MeanFace, face_view
+from recognition.spread import spread
 
 MEAN_FACE, DUPLICATES = "mean_face.png", "duplicates.csv"
 
@@ -39,7 +40,7 @@ def verify(rec: str | Path, *, out_dir: Path | None = None) -> Inspection:
         labels = np.full(len(keys), UNREADABLE, np.int64)
         hashes = np.zeros(len(keys), np.uint64)
         viewed = np.zeros(len(keys), bool)
-        viewed[spread(len(keys))] = True
+        viewed[spread(len(keys), MOST_PICTURES)] = True
         mean = MeanFace()
         checked = map_in_order(lambda place: _check_image(reader, int(keys[place]), viewed[place]), range(len(keys)))
         checked = tqdm(checked, f"checking {reader.path}", len(keys), unit="image", delay=1, disable=None)
