@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from recognition.atomic import naming, write_text
+from recognition.atomic import write_text
 from recognition.data.decode import announced_size
 from recognition.data.label_noise import LabelNoise
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
 from recognition.records.layout import Packed, new_folder
+from recognition.records.tables import new_table
 
 NOISE_FILE = "noise.csv"
 _IMAGES_AT_ONCE = 4096
@@ -32,16 +32,15 @@ def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed
         classes = noise.num_classes(_clean_classes(reader))
         counts = np.zeros(classes, np.int64)
         size = announced_size(reader.read(reader.image_keys[0]).payload, lambda: f"{reader.path}, first image")
-        listing = aside / NOISE_FILE
-        with naming(listing), open(listing, "w", newline="") as file, RecordWriter(aside / "train.rec") as writer:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("key", "source_key", "old_label", "new_label"))
+        columns = ("key", "source_key", "old_label", "new_label")
+        with new_table(aside / NOISE_FILE, columns) as add_row, RecordWriter(aside / "train.rec") as writer:
             for ids, keys, old, new in _relabelled(reader, noise, seed):
                 for key, source_key, label in zip(ids.tolist(), keys.tolist(), new.tolist()):
                     record = reader.read(source_key)
                     writer.write(key, record.payload, label, id=record.id)
                 here = np.flatnonzero(new != old)
-                rows.writerows(np.stack([ids, keys, old, new], 1)[here].tolist())
+                for row in np.stack([ids, keys, old, new], 1)[here].tolist():
+                    add_row(row)
                 counts += np.bincount(new, minlength=classes)
                 changed += len(here)
         write_text(aside / "property", f"{classes},{size[0]},{size[1]}")

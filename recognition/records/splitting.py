@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from recognition.errors import InputError
 from recognition.permutation import permutation_keys, permuted_first
 from recognition.records.layout import NAMES, Packed, new_folder, read_names, write_set
 from recognition.records.reading import labelled_images, labels_of, size_of
+from recognition.records.tables import new_table
 from recognition.training.class_map import COLUMNS
 
 REST, HELD_OUT = "train", "held_out"
@@ -89,8 +89,7 @@ def _write_side(
     sets = np.zeros(len(places), np.int32)
     images = labelled_images([reader], sets, reader.image_keys[places], new_labels, title=f"writing {final}")
     counts_C = write_set(folder, images, num_classes=len(old), size=size_of(reader), names=new_names)
-    with open(folder / LABELS, "w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(COLUMNS)
-        rows.writerows(enumerate(old.tolist()))
+    with new_table(folder / LABELS, COLUMNS) as add_row:
+        for row in enumerate(old.tolist()):
+            add_row(row)
     return Packed(final / "train.rec", int(counts_C.sum()), len(old))
