@@ -15,7 +15,7 @@ from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 from recognition.records.duplicates import find_duplicates, picture_hash
 from recognition.records.joining import LEFT_OUT, Identities, Joined, apart
-from recognition.records.layout import Packed, new_folder, read_names, without_images, write_set
+from recognition.records.layout import Written, new_folder, read_names, without_images, write_set
 from recognition.records.reading import labelled_images, labels_of, size_of
 from recognition.records.tables import new_table
 
@@ -30,7 +30,7 @@ def merge(
     *,
     join: Callable[[Sequence[Identities]], Joined] = apart,
     drop_duplicates: bool = False,
-) -> Packed:
+) -> Written:
     """Copy the images of `recs`, their identities joined by `join` (joining.py), into a new set `out_dir`.
 
     Images of an identity lie together, those of earlier sets first. `sources.csv` says which identities each one came
@@ -64,7 +64,7 @@ def merge(
             f"{what}; {out_dir / DUPLICATES} lists them"
         )
     remarks += without_images(counts_C, joined.names)
-    return Packed(out_dir / "train.rec", int(counts_C.sum()), joined.num_classes, tuple(remarks))
+    return Written(out_dir / "train.rec", int(counts_C.sum()), joined.num_classes, tuple(remarks))
 
 
 @dataclass(frozen=True)

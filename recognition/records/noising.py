@@ -13,14 +13,14 @@ from recognition.data.decode import announced_size
 from recognition.data.label_noise import LabelNoise
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
-from recognition.records.layout import Packed, new_folder
+from recognition.records.layout import Written, new_folder
 from recognition.records.tables import new_table
 
 NOISE_FILE = "noise.csv"
 _IMAGES_AT_ONCE = 4096
 
 
-def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed: int = 0) -> Packed:
+def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed: int = 0) -> Written:
     """Copy the images of `rec` with noisy labels into a new set `out_dir`; `noise.csv` there lists what was changed.
 
     Images keep their order and bytes, so training on the copy equals training on `rec` under NoisySource. Their keys
@@ -47,7 +47,7 @@ def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed
     remarks = [f"{changed} images have another label than before; {out_dir / NOISE_FILE} lists them"]
     if empty := int((counts == 0).sum()):
         remarks.append(f"{empty} of the {classes} labels have no image")
-    return Packed(out_dir / "train.rec", int(counts.sum()), classes, tuple(remarks))
+    return Written(out_dir / "train.rec", int(counts.sum()), classes, tuple(remarks))
 
 
 def _clean_classes(reader: RecordReader) -> int:

@@ -20,7 +20,7 @@ from recognition.log import say
 from recognition.records.encode import Encoder, Failure, Prepare, Prepared, Rejected, prepare_all, require_one_size
 from recognition.records.failures import remove_failures, write_failures
 from recognition.records.journal import Inputs, Journal, Point
-from recognition.records.layout import NAMES, LayoutWriter, Packed, describe, without_images
+from recognition.records.layout import NAMES, LayoutWriter, Written, describe, without_images
 from recognition.records.listing import Listing, list_folder
 
 PUBLISHED_SIZE = (112, 112)
@@ -30,7 +30,7 @@ IMAGES_TO_A_POINT = 8192
 
 def pack_folder(
     folder: str | Path, out_dir: str | Path, *, image_size: int | None = None, fit: str = "pad", quality: int = 95
-) -> Packed:
+) -> Written:
     """Pack a folder per identity, in the order of their names, into `out_dir`; replaces a set that is there.
 
     JPEGs of the right size keep their bytes; everything else is fitted (encode.py) to `image_size` pixels square and
@@ -48,7 +48,7 @@ def pack(
     workers: int | None = None,
     images_to_a_point: int = IMAGES_TO_A_POINT,
     tell: Callable[[str], None] = say,
-) -> Packed:
+) -> Written:
     """Pack what `prepare` makes of the listed images into `out_dir`; replaces a set that is there when all went well.
 
     The set is a function of the files, `prepare` and `skip_bad`, whatever the number of `workers` (threads). What
@@ -99,7 +99,7 @@ def pack(
     describe(rec.parent, source.num_classes, progress.size, listing.names)
     write_failures(rec.parent, progress.failures)
     remarks = (*_size_remark(progress.size), *listing.remarks, *without_images(layout.counts_C, listing.names))
-    return Packed(rec, layout.num_images, source.num_classes, remarks, tuple(progress.failures))
+    return Written(rec, layout.num_images, source.num_classes, remarks, tuple(progress.failures))
 
 
 def _resumed(journal: Journal, inputs: Inputs, rec: Path, skip_bad: bool, tell: Callable[[str], None]) -> Point:

@@ -9,7 +9,7 @@ import numpy as np
 from recognition.data.recordio import RecordReader
 from recognition.errors import InputError
 from recognition.permutation import permutation_keys, permuted_first
-from recognition.records.layout import NAMES, Packed, new_folder, read_names, write_set
+from recognition.records.layout import NAMES, Written, new_folder, read_names, write_set
 from recognition.records.reading import labelled_images, labels_of, size_of
 from recognition.records.tables import new_table
 from recognition.training.class_map import COLUMNS
@@ -26,7 +26,7 @@ def split(
     identities: int | None = None,
     listed: str | Path | None = None,
     seed: int = 0,
-) -> tuple[Packed, Packed]:
+) -> tuple[Written, Written]:
     """Divide `rec` into two new sets `out_dir`/train and `out_dir`/held_out; returns both.
 
     Held out is a `share` of the identities, or that many of them, drawn by `seed`, or those `listed` in a file, a label
@@ -80,7 +80,7 @@ def _read_list(path: Path, present: np.ndarray, names: list[str] | None) -> np.n
 
 def _write_side(
     reader: RecordReader, labels_N: np.ndarray, old: np.ndarray, names: list[str] | None, folder: Path, final: Path
-) -> Packed:
+) -> Written:
     """Write the images of the identities `old` (ascending labels) into `folder`, which will be called `final`."""
     new_names = None if names is None else [names[label] for label in old.tolist()]
     places = np.flatnonzero(np.isin(labels_N, old))
@@ -92,4 +92,4 @@ def _write_side(
     with new_table(folder / LABELS, COLUMNS) as add_row:
         for row in enumerate(old.tolist()):
             add_row(row)
-    return Packed(final / "train.rec", int(counts_C.sum()), len(old))
+    return Written(final / "train.rec", int(counts_C.sum()), len(old))

@@ -10,13 +10,13 @@ from tqdm import tqdm
 from recognition.atomic import naming
 from recognition.data.decode import is_jpeg
 from recognition.data.recordio import RecordReader
-from recognition.records.layout import NAMES, Packed, new_folder, read_names
+from recognition.records.layout import NAMES, Written, new_folder, read_names
 from recognition.records.tables import new_table
 
 TABLE, COLUMNS = "images.csv", ("path", "label", "name")
 
 
-def unpack(rec: str | Path, out_dir: str | Path, *, table: bool = False) -> Packed:
+def unpack(rec: str | Path, out_dir: str | Path, *, table: bool = False) -> Written:
     """Write the images of `rec` into a new folder `out_dir`, one folder per identity, files named by key.
 
     Folders have the names in `identities.txt` where it is there, else the label. Where these sort as the labels do,
@@ -47,7 +47,7 @@ def unpack(rec: str | Path, out_dir: str | Path, *, table: bool = False) -> Pack
     remarks = ()
     if names is not None and names != sorted(names) and not table:
         remarks = (f"the names do not sort as the labels do: --csv writes {TABLE}, which packs with the same labels",)
-    return Packed(out_dir, count, len(made), remarks)
+    return Written(out_dir, count, len(made), remarks)
 
 
 def _suffix(payload: bytes | memoryview) -> str:
