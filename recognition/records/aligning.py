@@ -14,7 +14,7 @@ from recognition.data.decode import Where
 from recognition.errors import InputError
 from recognition.faces import photos
 from recognition.faces.photos import Aligner
-from recognition.records.encode import Failure, Prepared, Rejected, prepare_all
+from recognition.records.encode import Prepared, Rejected, failure_of, prepare_all
 from recognition.records.failures import HTML, MOST_SHOWN, counts_of, write_failures
 from recognition.records.layout import Written, new_folder
 from recognition.records.listing import list_folder
@@ -69,10 +69,8 @@ def align_folder(
             if isinstance(result, Prepared):
                 _write(aside / _jpeg_name(Path(path).relative_to(folder)), result.jpeg)
                 counts_C[label] += 1
-            elif isinstance(result, Rejected):
-                failures.append(Failure(path, label, result.reason, False, result.thumbnail))
             else:
-                failures.append(Failure(path, label, str(result), damaged=True))
+                failures.append(failure_of(result, path, label))
         write_failures(aside, failures)
     if not counts_C.any():
         raise InputError(f"{folder}: no face could be aligned ({counts_of(failures)}); {out_dir / HTML} shows why")

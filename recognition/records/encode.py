@@ -51,6 +51,13 @@ class Failure:
     thumbnail: bytes = b""
 
 
+def failure_of(result: Rejected | InputError, path: str, label: int) -> Failure:
+    """How the list names the image at `path` that was left out."""
+    if isinstance(result, Rejected):
+        return Failure(path, label, result.reason, False, result.thumbnail)
+    return Failure(path, label, str(result).removeprefix(f"{path}: "), damaged=True)
+
+
 # Called by several threads at once with a file's bytes and where they lie. InputError for what cannot be read. `repr`
 # names every setting that the result depends on: a pack goes on after a stop only where it is the same.
 Prepare = Callable[[bytes, Where], Prepared | Rejected]

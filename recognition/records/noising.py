@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from recognition.atomic import write_text
-from recognition.data.decode import announced_size
 from recognition.data.label_noise import LabelNoise
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
-from recognition.records.layout import Written, new_folder
+from recognition.records.layout import Written, describe, new_folder
+from recognition.records.reading import require_images, size_of
 from recognition.records.tables import new_table
 
 NOISE_FILE = "noise.csv"
@@ -30,8 +29,7 @@ def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed
     out_dir, changed = Path(out_dir), 0
     with RecordReader(rec) as reader, new_folder(out_dir) as aside:
         classes = noise.num_classes(_clean_classes(reader))
-        counts = np.zeros(classes, np.int64)
-        size = announced_size(reader.read(reader.image_keys[0]).payload, lambda: f"{reader.path}, first image")
+        counts, size = np.zeros(classes, np.int64), size_of(reader)
         columns = ("key", "source_key", "old_label", "new_label")
         with new_table(aside / NOISE_FILE, columns) as add_row, RecordWriter(aside / "train.rec") as writer:
             for ids, keys, old, new in _relabelled(reader, noise, seed):
@@ -43,7 +41,7 @@ def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed
                     add_row(row)
                 counts += np.bincount(new, minlength=classes)
                 changed += len(here)
-        write_text(aside / "property", f"{classes},{size[0]},{size[1]}")
+        describe(aside, classes, size, names=None)
     remarks = [f"{changed} images have another label than before; {out_dir / NOISE_FILE} lists them"]
     if empty := int((counts == 0).sum()):
         remarks.append(f"{empty} of the {classes} labels have no image")
@@ -53,8 +51,7 @@ def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed
 def _clean_classes(reader: RecordReader) -> int:
     if reader.num_classes is None:
         raise InputError(f"{reader.path}: does not say how many identities it has; write `property`: C,112,112")
-    if not len(reader.image_keys):
-        raise InputError(f"{reader.path}: holds no image records; give the set that was packed")
+    require_images(reader)
     return reader.num_classes
 
 

@@ -17,7 +17,16 @@ from recognition.data.resuming import ResumableWriter, kept_aside
 from recognition.data.sources import FileSource
 from recognition.errors import InputError
 from recognition.log import say
-from recognition.records.encode import Encoder, Failure, Prepare, Prepared, Rejected, prepare_all, require_one_size
+from recognition.records.encode import (
+    Encoder,
+    Failure,
+    Prepare,
+    Prepared,
+    Rejected,
+    failure_of,
+    prepare_all,
+    require_one_size,
+)
 from recognition.records.failures import remove_failures, write_failures
 from recognition.records.journal import Inputs, Journal, Point
 from recognition.records.layout import NAMES, LayoutWriter, Written, describe, without_images
@@ -141,11 +150,8 @@ def _write(
     if isinstance(result, Prepared):
         progress.size = require_one_size(result.size, progress.size, partial(source.describe, index))
         layout.add(label, result.jpeg)
-    elif isinstance(result, Rejected):
-        progress.failures.append(Failure(source.paths[index], label, result.reason, False, result.thumbnail))
-    elif skip_bad:
-        path = source.paths[index]
-        progress.failures.append(Failure(path, label, str(result).removeprefix(f"{path}: "), damaged=True))
+    elif skip_bad or isinstance(result, Rejected):
+        progress.failures.append(failure_of(result, source.paths[index], label))
     else:
         raise InputError(f"{result}; --skip-bad leaves such pictures out") from result
     progress.done += 1

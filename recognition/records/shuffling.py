@@ -21,7 +21,7 @@ from recognition.data.recordio import Record, RecordReader, RecordWriter
 from recognition.errors import InputError
 from recognition.permutation import permutation_keys, permute
 from recognition.records.layout import Written, describe, new_folder, read_names
-from recognition.records.reading import size_of
+from recognition.records.reading import require_images, size_of
 
 # Half of it is for a bucket; the rest for one that is larger than the mean, the files' buffers, and what was read.
 MEMORY_BYTES = 1 << 30
@@ -38,9 +38,8 @@ def shuffle(rec: str | Path, out_dir: str | Path, *, seed: int = 0, memory_bytes
     """
     out_dir = Path(out_dir)
     with RecordReader(rec) as reader, new_folder(out_dir) as aside:
+        require_images(reader)
         count = len(reader.image_keys)
-        if not count:
-            raise InputError(f"{reader.path}: holds no image records; give the set that was packed")
         images_each = math.ceil(count / _num_buckets(reader, memory_bytes))
         size, names = size_of(reader), read_names(reader)
         paths = [aside / f"bucket-{number:03d}" for number in range(math.ceil(count / images_each))]
