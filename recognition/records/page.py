@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from recognition.atomic import write_text
-from recognition.data.decode import announced_size, decode_into, is_jpeg
+from recognition.data.decode import announced_size, decoded, is_jpeg
 from recognition.data.record_format import Record
 from recognition.data.recordio import RecordReader
 from recognition.data.threads import map_in_order
@@ -102,14 +102,8 @@ def _look(reader: RecordReader, seen: Inspection) -> MeanFace:
 
 
 def _view(record: Record) -> tuple[tuple[int, int], FaceView]:
-    pixels_HWC = _pixels(record)
+    pixels_HWC = decoded(record.payload, record.where)
     return pixels_HWC.shape[:2], face_view(pixels_HWC)
-
-
-def _pixels(record: Record) -> np.ndarray:
-    pixels_HWC = np.empty((*announced_size(record.payload, record.where), 3), np.uint8)
-    decode_into(pixels_HWC, record.payload, record.where)
-    return pixels_HWC
 
 
 def _shown_class(reader: RecordReader, counted: Counted, label: int, names: list[str]) -> ShownClass:
@@ -124,7 +118,7 @@ def _thumbnail(record: Record) -> str:
     size = announced_size(record.payload, record.where)
     if is_jpeg(record.payload) and max(size) <= THUMBNAIL:
         return data_uri("jpeg", bytes(record.payload))
-    small = Image.fromarray(_pixels(record))
+    small = Image.fromarray(decoded(record.payload, record.where))
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     encoded = io.BytesIO()
     small.save(encoded, "JPEG", quality=90)

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recognition.atomic import replacing, write_text
-from recognition.data.decode import announced_size, decode_into
+from recognition.data.decode import decoded
 from recognition.data.record_checks import checks_path, write_checks
 from recognition.data.record_format import EXACT_LABELS, REPACK
 from recognition.data.recordio import RecordReader
@@ -94,13 +94,11 @@ def _check_image(reader: RecordReader, key: int, viewed: bool) -> _Image | Input
     try:
         record = reader.read(key)
         label = record.label_below(reader.num_classes)
-        size = announced_size(record.payload, record.where)
-        pixels_HWC = np.empty((*size, 3), np.uint8)
-        decode_into(pixels_HWC, record.payload, record.where)
+        pixels_HWC = decoded(record.payload, record.where)
     except InputError as error:
         return error
     view = face_view(pixels_HWC) if viewed else None
-    return _Image(label, size, len(record.payload), picture_hash(record.payload), view)
+    return _Image(label, pixels_HWC.shape[:2], len(record.payload), picture_hash(record.payload), view)
 
 
 def _gaps(reader: RecordReader) -> Iterator[str]:
