@@ -260,6 +260,19 @@ def test_other_inputs_are_packed_anew_from_the_first_that_differs(change, people
     assert files_of(out) == files_of(tmp_path / "fresh")
 
 
+def test_a_picture_that_changes_hands_is_packed_anew(people, tmp_path, monkeypatch):
+    """The 26th picture of a list becomes the last of the identity before it: no path, size, time or place changes."""
+    lines = [f"{path}\t{int(number >= 25)}" for number, path in enumerate(sorted(people.glob("*/*.png")))]
+    table = tmp_path / "faces.tsv"
+    table.write_text("\n".join(["path\tlabel", *lines]))
+    stopped_at(38, table, tmp_path / "out", monkeypatch)
+    table.write_text("\n".join(["path\tlabel", *lines[:25], lines[25][:-1] + "0", *lines[26:]]))
+    again = Watched()
+    packed(table, tmp_path / "out", again)
+    assert len(again.seen) == COUNT - 20
+    assert [label for label, _ in images_of(tmp_path / "out")] == [0] * 26 + [1] * (COUNT - 26)
+
+
 def test_a_point_of_other_inputs_is_forgotten_for_good(people, undisturbed, tmp_path, monkeypatch):
     """A picture is changed between two stops, and changed back: the first stop's point behind it says nothing now."""
     out, picture = tmp_path / "out", people / "carl" / "10.png"
