@@ -12,9 +12,17 @@ config = edict()
 
 # ---- Data -----------------------------------------------------------------------------------------------------------
 
-# Training set: a folder with train.rec (and train.idx, property), a folder with one folder per identity, a .lst file,
-# or "synthetic". Required.
+# Training set, required. A folder: with train.rec (and train.idx, property) or shards train-000.rec, train-001.rec ...,
+# with shards of WebDataset (.tar: KEY.jpg beside KEY.cls or KEY.json), with .parquet files or what save_to_disk wrote
+# (the `datasets` extra), or with one folder per identity. A .rec, .tar, .parquet or .lst file. A pattern, in quotes:
+# "shards/train-{000..123}.tar" or "shards/*.tar". Several of these as a list, or "a,b". Or "synthetic".
 config.rec = None
+# What a label means in several sets or files. "shared": the same identity in all. "apart": the identities of each entry
+# of rec (of each file, if it has one entry only) come after those of the entries before.
+config.rec_labels = "shared"
+# Columns of a parquet or saved set; None = the one called image, img, jpg, ... and label, identity, person, ...
+config.image_column = None
+config.label_column = None
 # Identities in the training set, and images in it. None: as the data says. "synthetic" needs both.
 config.num_classes = None
 config.num_image = None
@@ -22,12 +30,22 @@ config.num_image = None
 config.image_size = 112
 # Mirror each training image with probability 1/2, keyed by (seed, epoch, image).
 config.flip = True
+# Training images changed at random, keyed as the flip is: a list of NAME:PROBABILITY, in any order, each with ranges to
+# draw from after it if the usual ones (in brackets) do not suit, e.g. ["blur:0.2:sigma=0.5..2", "grey:0.1"]; [] = none.
+#   resize  smaller and back (scale=0.5..0.8)          crop    a window, enlarged (scale=0.85..1, share of the side)
+#   blur    Gaussian (sigma=0.4..1.6, pixels)          erase   noise in a rectangle (area=0.02..0.2, share)
+#   hsv     hue=-20..20 (degrees), saturation=0.7..1.3, brightness=0.7..1.3 (factors)
+#   grey    without colour                             lowres  as of a coarse camera (factor=2..8, on each side)
+#   mask    a face mask over nose, mouth and chin of a face aligned to ArcFace's template
+# recognition/data/AUGMENTATION.md shows them all; `launch/records.py augment` shows them on your own set.
+config.augment = []
 # Wrong labels on purpose, keyed by (seed, image): "flip:0.4" gives that share of the images another identity's label,
 # "conflict:0.3:3" puts that share of the identities under 3 labels each (more classes); None = the labels as they are.
 config.label_noise = None
 # Decode with NVIDIA DALI instead of the built-in threads; needs the `dali` extra.
 config.dali = False
-# (theirs) Resize, blur, colour and grey augmentation inside DALI.
+# arcface_torch's augmentation, with either loader: augment = ["resize:0.1:scale=0.5..0.8", "blur:0.2:sigma=0.75",
+# "hsv:0.2:hue=0..20:saturation=1..1.2:brightness=1", "grey:0.1"].
 config.dali_aug = False
 # Decode threads per rank; 0 = decode in the training loop.
 config.num_workers = 2
@@ -35,6 +53,11 @@ config.num_workers = 2
 config.prefetch_batches = 4
 # Seconds without a batch after which the run ends with an error instead of waiting for ever.
 config.data_timeout_s = 60.0
+# A record that cannot be read: "raise" ends the run with its place; "skip" shows another in its place, drawn by (seed,
+# epoch, record), and lists it in bad_records.csv and the report. A run that one has ended may go on with "skip".
+config.on_bad_record = "raise"
+# skip: share of the images that may be bad, rounded up to whole images; the run ends with an error when there are more.
+config.bad_record_share = 1e-4
 
 # ---- Backbone -------------------------------------------------------------------------------------------------------
 
@@ -200,7 +223,7 @@ config.agreement_steps = 1000
 
 # Names of the .bin sets to verify on, without ".bin"; "synthetic" is made on the fly; [] = none.
 config.val_targets = []
-# Folder of the .bin sets; None = rec.
+# Folder of the .bin sets; None = rec, or the folder that it lies in.
 config.val_dir = None
 # Images per rank in one forward pass of verification.
 config.val_batch_size = 64

@@ -1,4 +1,4 @@
-"""Measure a training step and its parts, and hold them to bounds; `python launch/bench.py COMMAND -h` explains each."""
+"""Measure a training step, its parts and its data, and hold them to bounds; `bench.py COMMAND -h` explains each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from recognition.benchmarks import backbone, gates, head, mapped, step
+from recognition.benchmarks import backbone, data, data_index, gates, head, mapped, step
 from recognition.benchmarks.report import machine, show
 from recognition.benchmarks.settings import Settings
 from recognition.command import run_command
@@ -65,9 +65,25 @@ def main() -> None:
     several(mmap, "--identities", positive, list(mapped.IDENTITIES), "classes")
     mmap.add_argument("--sampled", type=positive, default=mapped.SAMPLED, help="classes in a step (default: 20000)")
     mmap.add_argument("--batch", type=positive, default=256, help="samples (default: 256)")
-    mmap.add_argument(
-        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the files are made, then removed"
+
+    loaders = add("data", "Images a second from a record file to batches, against reading as arcface_torch does.")
+    loaders.set_defaults(run=data.bench_data)
+    loaders.add_argument("--images", type=positive, default=data.IMAGES, help="in a pass (default: 8192)")
+    loaders.add_argument("--batch", type=positive, default=data.BATCH, help="images (default: 128)")
+    several(loaders, "--workers", natural, list(data.WORKERS), "threads; the others have the most of these")
+    loaders.add_argument(
+        "--source", type=Path, metavar="FOLDER", help="a set of your own, or its .rec (default: faces drawn for this)"
     )
+
+    index = add("index", "Opening a set: its index at first, cached, and parsed line by line.")
+    index.set_defaults(run=data_index.bench_index)
+    index.add_argument(
+        "--records", type=positive, default=data_index.RECORDS, help="in a sparse file (default: 42500000)"
+    )
+    for command in (mmap, index):
+        command.add_argument(
+            "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the files are made, then removed"
+        )
 
     bounds = add("gates", "Every bound that a change must keep; exit code 1 when one is not kept.")
     bounds.set_defaults(run=gates.bench_gates)
@@ -84,9 +100,17 @@ def main() -> None:
         raise SystemExit(1)
 
 
+def natural(text: str) -> int:
+    """A whole number, 0 too; ValueError otherwise, which argparse explains."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
 def positive(text: str) -> int:
     """A whole number above 0; ValueError otherwise, which argparse explains."""
-    number = int(text)
+    number = natural(text)
     if number < 1:
         raise ValueError
     return number

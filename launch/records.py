@@ -5,9 +5,21 @@ from __future__ import annotations
 import argparse
 
 from recognition.command import run_command
-from recognition.records.commands import align, merge, noise, pack, pairs, shuffle, split, stats, unpack, verify
+from recognition.records.commands import (
+    align,
+    augment,
+    merge,
+    noise,
+    pack,
+    pairs,
+    shuffle,
+    split,
+    stats,
+    unpack,
+    verify,
+)
 
-COMMANDS = (align, pack, unpack, shuffle, merge, split, verify, stats, pairs, noise)
+COMMANDS = (align, pack, unpack, shuffle, merge, split, verify, stats, pairs, augment, noise)
 
 
 def main() -> None:

@@ -19,14 +19,24 @@ from recognition import __version__
 from recognition.atomic import write_text
 from recognition.config import TrainConfig, config_json
 from recognition.data.label_noise import NoisySource
-from recognition.data.sources import FileSource, RecordSource, Source, SyntheticSource
+from recognition.data.sources import (
+    ArrowSource,
+    FileSource,
+    JoinedSource,
+    RecordSource,
+    Source,
+    SyntheticSource,
+    TarSource,
+)
 from recognition.runtime import Runtime
 
 FILE = "provenance.json"
 # Keys that say where and how a run works, what it shows and keeps; another value makes no other numbers, but for the
-# rounding of another device or number of threads. The data have a hash of their own, wherever they lie.
+# rounding of another device or number of threads. The data have a hash of their own, wherever they lie. What becomes of
+# bad records is among them: where it matters, one of the choices has no numbers, but an error.
 _NOT_HASHED = """
-    rec device threads num_workers prefetch_batches data_timeout_s collective_timeout_s
+    rec rec_labels image_column label_column on_bad_record bad_record_share
+    device threads num_workers prefetch_batches data_timeout_s collective_timeout_s
     resume checkpoint_steps checkpoint_minutes checkpoint_keep checkpoint_keep_every checkpoint_keep_best
     checkpoint_error restart_limit requeue max_bad_steps spike_factor agreement_steps
     val_dir val_batch_size verbose frequent output using_tensorboard export_onnx save_all_states notes
@@ -34,6 +44,7 @@ _NOT_HASHED = """
 """
 NOT_HASHED = frozenset(_NOT_HASHED.split())
 _ENDS_BYTES = 1 << 20
+_LEAST_BYTES = 1 << 12
 
 
 def provenance(cfg: TrainConfig, source: Source, runtime: Runtime) -> dict[str, Any]:
@@ -74,9 +85,10 @@ def config_sha256(cfg: TrainConfig) -> str:
 def data_sha256(source: Source) -> str | None:
     """SHA-256 that tells training sets apart without reading them whole; None where a set is of no known kind.
 
-    Record file: its size, index, first and last MB. Files: names below their common folder, sizes, labels. Synthetic:
-    the parameters. Noise on labels: that of the clean set, and the noise. All: the number of images and classes. Where
-    the data lie does not matter. Not noticed: other bytes amid a record file, or in an image of the same size.
+    Record file, tar or parquet shard: its size, index or labels, first and last MB (of many, their share of it). Files:
+    names below their common folder, sizes, labels. Synthetic: the parameters. Noise on labels: that of the clean set,
+    and the noise. All: the number of images and classes. Where the data lie does not matter. Not noticed: other bytes
+    amid a record file or shard, or in an image of the same size.
     """
     digest = hashlib.sha256()
     try:
@@ -120,26 +132,46 @@ def _entries(run_dir: Path) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
-def _facts_of(source: Source) -> Iterable[bytes | memoryview]:
+def _facts_of(source: Source, ends_bytes: int | None = None) -> Iterable[bytes | memoryview]:
+    ends_bytes = _ENDS_BYTES if ends_bytes is None else ends_bytes
     yield json.dumps([type(source).__name__, len(source), source.num_classes]).encode()
     if isinstance(source, NoisySource):
         yield repr((source.noise, source.seed)).encode()
         yield from _facts_of(source.source)
+    elif isinstance(source, JoinedSource):
+        yield str(source.first_labels).encode()
+        for part in source.parts:
+            yield from _facts_of(part, max(_LEAST_BYTES, ends_bytes // len(source.parts)))
     elif isinstance(source, RecordSource):
-        size = source.reader.num_bytes
-        yield str(size).encode()
-        yield memoryview(np.ascontiguousarray(source.reader.keys)).cast("B")
-        yield memoryview(np.ascontiguousarray(source.reader.offsets)).cast("B")
-        with open(source.reader.path, "rb") as file:
-            yield file.read(_ENDS_BYTES)
-            file.seek(max(0, size - _ENDS_BYTES))
-            yield file.read(_ENDS_BYTES)
+        yield from _facts_of_file(source.reader.path, [source.reader.keys, source.reader.offsets], ends_bytes)
+    elif isinstance(source, TarSource):
+        yield from _facts_of_file(source.path, [source.offsets, source.sizes, source.labels()], ends_bytes)
+    elif isinstance(source, ArrowSource):
+        yield from _bytes_of([source.labels()])
+        for path in source.files:
+            yield from _facts_of_file(path, [], max(_LEAST_BYTES, ends_bytes // len(source.files)))
     elif isinstance(source, FileSource):
         folder = os.path.commonpath([os.path.dirname(path) for path in source.paths])
-        for path, label in zip(source.paths, source.labels.tolist()):
+        for path, label in zip(source.paths, source.labels().tolist()):
             name = os.fsencode(os.path.relpath(path, folder))
             yield name + f"\0{os.stat(path).st_size}\0{label}".encode()
     elif isinstance(source, SyntheticSource):
         yield str((source.seed, source.renderer.image_size)).encode()
     else:
         raise TypeError(type(source))
+
+
+def _facts_of_file(path: Path, index: Iterable[np.ndarray], ends_bytes: int) -> Iterable[bytes | memoryview]:
+    """Size, index, and both ends of a file."""
+    size = path.stat().st_size
+    yield str(size).encode()
+    yield from _bytes_of(index)
+    with open(path, "rb") as file:
+        yield file.read(ends_bytes)
+        file.seek(max(0, size - ends_bytes))
+        yield file.read(ends_bytes)
+
+
+def _bytes_of(arrays: Iterable[np.ndarray]) -> Iterable[memoryview]:
+    for array in arrays:
+        yield memoryview(np.ascontiguousarray(array)).cast("B")

@@ -240,7 +240,17 @@ BROKEN = {
     "threads=-1": "negative",
     "device=gpu": "cuda:N",
     "resume=yes": "did you mean",
-    "dali_aug=True": "dali=True",
+    "augment=bulr:0.2": "did you mean 'blur'",
+    "augment=blur": "e.g. blur:0.2",
+    "augment=blur:1.1": "at most 1",
+    "augment=blur:0.2:sgima=1": "did you mean 'sigma'",
+    "augment=grey:0.2:scale=1": "it takes a probability only",
+    "augment=blur:0.2:sigma=2..1": "0.1 <= LOW <= HIGH <= 5; sigma=0.4..1.6 is usual",
+    "augment=blur:0.2:sigma=0.1..6": "HIGH <= 5",
+    "augment=blur:0.2:sigma=0..1": "0.1 <= LOW",
+    "augment=blur:0.2:sigma=": "must be LOW..HIGH",
+    "augment=flip:0.5": "write flip=True",
+    "augment=blur:0.2,blur:0.3": "names blur twice",
     "rec=": "train.rec",
     "val_targets=lfw.bin": "val_dir",
     "val_targets=/data/lfw": "val_dir",
@@ -249,6 +259,9 @@ BROKEN = {
     "num_workers=-1": "negative",
     "verbose=0": "at least 1",
     "data_timeout_s=0": "above 0",
+    "on_bad_record=skipp": "did you mean 'skip'",
+    "bad_record_share=1": "[0, 1)",
+    "bad_record_share=-0.1": "[0, 1)",
 }
 
 
@@ -269,6 +282,12 @@ def test_keys_of_another_loss_are_refused(tmp_path, loss):
         assert f"command line: {key}=" in complaint(path, override)
         assert f"has no effect with loss='{loss}'" in complaint(path, override)
     assert "interclass_filtering_threshold=0.4 has no effect" in complaint(path, "interclass_filtering_threshold=0.4")
+
+
+def test_what_dali_aug_does_is_not_asked_for_twice():
+    text = complaint(GLINT, "dali_aug=True", "augment=grey:0.2,mask:0.1")
+    assert "augment names grey, which dali_aug=True does too; set dali_aug=False" in text
+    assert len(load_config(GLINT, ["dali_aug=True", "augment=mask:0.1"]).augmentations) == 5
 
 
 def test_every_loss_reads_its_own_keys():

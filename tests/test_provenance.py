@@ -143,7 +143,7 @@ def test_folders_are_told_apart_by_names_sizes_and_labels(tmp_path):
     with open(longer.paths[1], "ab") as file:
         file.write(b"\0")
     relabelled = people("f", {"ann": 3, "bob": 2})
-    relabelled.labels[0] = 1
+    relabelled.labels()[0] = 1
     others += [longer, relabelled]
     assert len({expected, *map(data_sha256, others)}) == 5
 

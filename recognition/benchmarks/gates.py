@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from recognition.benchmarks import backbone, step
+from recognition.benchmarks import backbone, data, data_index, step
 from recognition.benchmarks.clock import Timing
+from recognition.benchmarks.data_set import opened_case
 from recognition.benchmarks.head import needed_bytes, observed, require_memory, worst
 from recognition.benchmarks.lazy import lazy_difference
 from recognition.benchmarks.sampling import DRAWN, DRAWS, MORE_REPEATS, SORTED, sampling_sides
@@ -59,6 +62,9 @@ class Sizes:
     lazy_steps: int = 200
     networks: tuple[str, ...] = ("r50", "mbf")
     image_size: int = 112
+    images: int = data.IMAGES
+    images_at_once: int = data.BATCH
+    records: int = data_index.RECORDS
     step: StepCase = field(default_factory=StepCase)
     small_step: StepCase = field(default_factory=lambda: StepCase("mbf_tiny", 8, 100, image_size=32))
 
@@ -180,6 +186,42 @@ def step_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     return [Gate(name, *_times(2.0, timings, case.label, settings, walls))]
 
 
+def data_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
+    """Reading images, with as many workers as there are cores on both sides, and opening a large set."""
+    workers = usable_cores()
+    names = stock, best, ours, decoder = *data.BASELINES, data.loader_name(workers), data.DECODER
+    with opened_case(None, images=sizes.images, batch=sizes.images_at_once, image_size=sizes.image_size) as case:
+        all_ways = data.ways_of(case, [workers])
+        ways = {name: all_ways[name] for name in names}
+        timings = settings.timings({name: way.side for name, way in ways.items()})
+        (num_bytes,) = settings.apart(data.bytes_of_pictures, [ways[name].open for name in (stock, ours)])
+    rates = {name: case.images / timing.wall_s for name, timing in timings.items()}
+    used_us = {name: data.cpu_us(case, timing) for name, timing in timings.items()}
+    detail = f"{rates[stock]:.0f} -> {rates[ours]:.0f} images/s; "
+    detail += f"against the baseline at its best {rates[ours] / rates[best]:.2f}x"
+    gates = [
+        Gate(f"images/s, {workers} workers", rates[ours] / rates[stock], AT_LEAST, 5.0, "x", detail),
+        Gate(
+            "CPU time of an image",
+            used_us[ours],
+            AT_MOST,
+            # On a core whose decoder alone needs more than 80 us, the loader may add a quarter to that.
+            max(100.0, 1.25 * used_us[decoder]),
+            "us",
+            f"decoder alone {used_us[decoder]:.0f} us; the baseline {used_us[stock]:.0f} us",
+        ),
+        Gate("bytes to the device", num_bytes[1] / num_bytes[0], AT_MOST, 0.25, "x", least=0.25),
+    ]
+    with data_index.sparse_set(Path(tempfile.gettempdir()), sizes.records) as rec:
+        first, cached = data_index.opened_twice(settings, rec)
+    name = f"index of {sizes.records:,} records"
+    return gates + [
+        Gate(f"{name}, cached", cached.timing.wall_s, AT_MOST, 1.0, "s"),
+        Gate(f"{name}, memory", cached.peak_bytes / 1e6, AT_MOST, 350, "MB", _in_use(cached)),
+        Gate(f"{name}, first opening", first.timing.cpu_s, AT_MOST, 30, "s of CPU time", _at_first(first)),
+    ]
+
+
 GROUPS: dict[str, Callable[[Sizes, Settings], list[Gate]]] = {
     "softmax": softmax_gates,
     "memory": memory_gates,
@@ -190,8 +232,9 @@ GROUPS: dict[str, Callable[[Sizes, Settings], list[Gate]]] = {
     "lazy": lazy_gates,
     "backbone": backbone_gates,
     "step": step_gates,
+    "data": data_gates,
 }
-HEAD_GROUPS = tuple(name for name in GROUPS if name not in ("backbone", "step"))
+HEAD_GROUPS = tuple(name for name in GROUPS if name not in ("backbone", "step", "data"))
 NAMES = ("all", "head", *GROUPS)
 
 
@@ -221,6 +264,14 @@ def _times(
     if walls is not None:
         detail += f"; wall, {usable_cores()} threads {walls[stock].wall_s / walls[side].wall_s:.2f}x"
     return settings.ratio(timings, stock, side), AT_LEAST, bound, "x", detail
+
+
+def _in_use(cached: data_index.Opened) -> str:
+    return f"{cached.used_bytes / 1e6:.0f} MB once every record was looked up, shared by all ranks"
+
+
+def _at_first(first: data_index.Opened) -> str:
+    return f"on the wall {first.timing.wall_s:.1f} s, peak {first.peak_bytes / 1e6:.0f} MB"
 
 
 def _dense_mb(case: HeadCase) -> str:

@@ -15,6 +15,7 @@ from recognition.config.rules import broken_rules
 from recognition.config.source import CONFIGS_DIR, ConfigError, find_config, read_config_file, read_overrides
 from recognition.config.tiny import shrink
 from recognition.config.types import masked, typed_values
+from recognition.data.augment import ARCFACE_TORCH, Augmentation, parse_augment
 
 __all__ = ["ConfigError", "TrainConfig", "config_json", "describe_config", "load_config", "without_effect"]
 
@@ -23,7 +24,6 @@ BASE = CONFIGS_DIR / "base.py"
 # Accepted because arcface_torch's files have them; whoever sets one learns that nothing comes of it.
 NO_EFFECT_YET = {
     "save_all_states": "it needs none, every checkpoint has optimizer and class centres of all ranks",
-    "dali_aug": "images are flipped only",
     "save_artifacts": "nothing is uploaded to wandb but numbers",
     "wandb_resume": "every run is a new one in wandb",
 }
@@ -36,17 +36,23 @@ class TrainConfig:
     ConfigError when the values contradict each other; secrets do not show in `repr`.
     """
 
-    rec: str | None
+    rec: str | tuple[str, ...] | None
+    rec_labels: str
+    image_column: str | None
+    label_column: str | None
     num_classes: int | None
     num_image: int | None
     image_size: int
     flip: bool
+    augment: tuple[str, ...]
     label_noise: str | None
     dali: bool
     dali_aug: bool
     num_workers: int
     prefetch_batches: int
     data_timeout_s: float
+    on_bad_record: str
+    bad_record_share: float
 
     network: str
     embedding_size: int
@@ -152,6 +158,11 @@ class TrainConfig:
     def precision_used(self) -> str:
         """`fp32`, `bf16` or `fp16`: what the body of the backbone computes in."""
         return self.precision or ("fp16" if self.fp16 else "fp32")
+
+    @property
+    def augmentations(self) -> tuple[Augmentation, ...]:
+        """What `augment` and `dali_aug` ask for, in the order in which it is applied."""
+        return parse_augment([*(ARCFACE_TORCH if self.dali_aug else ()), *self.augment])
 
     @property
     def output_dir(self) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recognition.backbones import require_known
+from recognition.data.augment import ARCFACE_TORCH, parse_augment
 from recognition.data.label_noise import parse_noise
 from recognition.errors import InputError
 from recognition.head.losses import LOSSES
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from recognition.config import TrainConfig
 
 CHOICES: dict[str, tuple[str | bool | None, ...]] = {
+    "rec_labels": ("shared", "apart"),
+    "on_bad_record": ("raise", "skip"),
     "optimizer": ("sgd", "adamw"),
     "schedule": ("polynomial", "cosine"),
     "loss": tuple(LOSSES),
@@ -63,6 +66,7 @@ RANGES: dict[str, Rule] = {
     "num_workers": AT_LEAST_0,
     "prefetch_batches": AT_LEAST_1,
     "data_timeout_s": ABOVE_0,
+    "bad_record_share": (lambda v: 0 <= v < 1, "must lie in [0, 1); 0.0001 is 1 in 10,000"),
     "embedding_size": AT_LEAST_1,
     "dropout": BELOW_1,
     "scale": ABOVE_0,
@@ -123,7 +127,12 @@ def broken_rules(cfg: TrainConfig, defaults: Mapping[str, Any]) -> Iterator[tupl
         yield "loss", f"loss={cfg.loss!r} is spelled loss=combined {COMBINED[cfg.loss]}"
     for key, choices in CHOICES.items():
         yield from _unknown_choice(key, getattr(cfg, key), choices)
-    checks = {"network": require_known, "label_noise": parse_noise, "lr_factors": parse_lr_factors}
+    checks = {
+        "network": require_known,
+        "augment": parse_augment,
+        "label_noise": parse_noise,
+        "lr_factors": parse_lr_factors,
+    }
     for key, check in checks.items():
         try:
             if getattr(cfg, key) is not None:
@@ -170,8 +179,15 @@ def _contradictions(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
             "precision",
             f"precision={cfg.precision!r} contradicts fp16={cfg.fp16}; keep one of the two, precision says it all",
         )
-    if cfg.dali_aug and not cfg.dali:
-        yield "dali_aug", "dali_aug=True augments inside DALI, but dali=False; set dali=True or dali_aug=False"
+    if cfg.dali_aug:
+        named = {augmentation.name for augmentation in parse_augment(cfg.augment)}
+        for augmentation in parse_augment(ARCFACE_TORCH):
+            if augmentation.name in named:
+                yield (
+                    "augment",
+                    f"augment names {augmentation.name}, which dali_aug=True does too; set dali_aug=False and name in "
+                    f"augment all that you want, dali_aug is {list(ARCFACE_TORCH)}",
+                )
     if cfg.class_map is not None and cfg.init is None:
         yield "class_map", "class_map says which centres of init to keep, but init is not set; set init=RUN"
     if cfg.thaw_epoch is not None and not cfg.freeze:
@@ -189,7 +205,7 @@ def _unusable(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
     if not cfg.rec:
         yield (
             "rec",
-            "rec is not set; name the training set: a folder with train.rec, image folders, a .lst file or synthetic",
+            "rec is not set; name the training set: a folder with train.rec, shards or image folders, or synthetic",
         )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", cfg.device):
         yield "device", f"device={cfg.device!r} is not known; use auto, cpu, cuda or cuda:N"

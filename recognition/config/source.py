@@ -70,6 +70,9 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
             # Only the word in front: the rest may be a secret behind a mistyped sign.
             word = re.match(r"\W*\w*", override)[0]
             raise ConfigError(f"argument {word!r} is not key=value; write e.g. lr=0.1")
+        if key.strip() == "rec" and "rec" in values:
+            # A shell makes one argument of each file, and the last alone would count.
+            raise ConfigError("rec is given more than once; put a pattern in quotes: 'rec=train-{000..123}.tar'")
         values[key.strip()] = Typed(text.strip())
     return values
 

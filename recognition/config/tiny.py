@@ -13,7 +13,7 @@ def shrink(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a config whose run takes seconds on a CPU; what makes the experiment its own is kept.
 
     Kept: optimizer, learning rate, weight decay, schedule, warm-up as a share of the run, margins, sample rate, filter,
-    accumulation (two micro-steps stand for more), gradient checkpointing, EMA, bf16.
+    accumulation (two micro-steps stand for more), gradient checkpointing, EMA, augmentation, bf16.
     """
     warmup_share = values["warmup_epoch"] / values["num_epoch"] if values["num_epoch"] else 0.0
     bf16 = values["precision"] == "bf16"
@@ -21,6 +21,9 @@ def shrink(values: Mapping[str, Any]) -> dict[str, Any]:
         **values,
         "network": tiny_twin(values["network"]),
         "rec": "synthetic",
+        "rec_labels": "shared",
+        "image_column": None,
+        "label_column": None,
         "num_classes": 20,
         "num_image": 200,
         "batch_size": min(8, values["batch_size"]),
@@ -32,7 +35,6 @@ def shrink(values: Mapping[str, Any]) -> dict[str, Any]:
         "fp16": False,
         "compile": False,
         "dali": False,
-        "dali_aug": False,
         "num_workers": 1,
         "prefetch_batches": 2,
         "device": "auto",

@@ -66,7 +66,9 @@ def as_type(value: Any, wanted: Any) -> Any:
             return None
         if isinstance(literal, bool) and bool in get_args(wanted):
             return literal
-        wanted = next(kind for kind in get_args(wanted) if kind not in (NoneType, bool))
+        kinds = [kind for kind in get_args(wanted) if kind not in (NoneType, bool)]
+        of_lists = [kind for kind in kinds if get_origin(kind) is tuple]
+        wanted = of_lists[0] if of_lists and isinstance(literal, (list, tuple)) else kinds[0]
     if get_origin(wanted) is tuple:
         return _as_tuple(value, get_args(wanted))
     if wanted is str:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from recognition.data.decode import Payload, Where, check_size, decode_into
-from recognition.data.loader import Batch, Filled, Loader
+from recognition.data.loader import Batch, Filled, Loader, Put
 from recognition.data.sources import Source
 from recognition.errors import InputError
 
@@ -28,7 +28,10 @@ class DaliLoader(Loader):
     """As Loader, with the same batches; on CUDA the images are decoded to the device and stay there.
 
     JPEG pixels equal Loader's bit for bit on the CPU; the GPU's decoder rounds differently. Damage that only shows when
-    the image is decoded ends the loader with an InputError that names it, as in Loader, after DALI's own lines.
+    the image is decoded is dealt with as in Loader, after DALI's own lines.
+
+    Not supported: to notice damage within a JPEG that its decoder can go on after. Loader refuses such an image, DALI
+    shows it, grey from there on; the checksums of a record file find it before either.
     """
 
     def __init__(self, source: Source, **options: Any) -> None:
@@ -38,7 +41,7 @@ class DaliLoader(Loader):
         except ImportError as error:
             raise InputError(f"dali=True, but {error}; pip install -e '.[dali]', or set dali=False") from error
 
-    def image_slots(self) -> tuple[list, Callable[[int, Payload, Where], None]]:
+    def image_slots(self) -> tuple[list, Put]:
         """The payloads of one batch, not decoded: uint8 arrays, of bytes or of pixels."""
         payloads = [None] * self.batch_size
 
@@ -50,27 +53,32 @@ class DaliLoader(Loader):
 
     def batches(self, filled: Iterator[tuple[Filled, float]]) -> Iterator[Batch]:
         """Batches of what the threads have filled, decoded by DALI while the one before is in use."""
-        flying = deque()
+        flying: deque[Filled] = deque()
         started = time.perf_counter()
-        if (first := next(filled, None)) is None:
+        coming = (done for done, _ in filled)
+        if (first := next(coming, None)) is None:
             return
-        filled = itertools.chain([first], filled)
+        coming = itertools.chain([first], coming)
 
         def next_payloads() -> list[np.ndarray]:
-            flying.append(next(filled)[0])  # StopIteration tells DALI that this was the last
-            return flying[-1][0]
+            flying.append(next(coming))  # StopIteration tells DALI that this was the last
+            return flying[-1].images
 
-        decoder = self._decoder(next_payloads, encoded=first[0][0][0].ndim == 1)
+        encoded = first.images[0].ndim == 1
+        decoder = self._decoder(next_payloads, encoded=encoded)
         decoder.advance()
         while flying:
             try:
                 images_BHWC = decoder.take()
             except RuntimeError as error:
-                self._blame(flying, error)
-                raise
-            _, labels_B, ids_B, epochs_B = flying.popleft()
-            yield Batch(images_BHWC, labels_B, ids_B, epochs_B, time.perf_counter() - started)
-            started = time.perf_counter()
+                self._mend(flying, error)
+                # A pipeline that has failed stays so: what it had in hand goes to a new one.
+                coming = itertools.chain(list(flying), coming)
+                flying.clear()
+                decoder = self._decoder(next_payloads, encoded=encoded)
+            else:
+                yield flying.popleft().batch(images_BHWC, time.perf_counter() - started)
+                started = time.perf_counter()
             decoder.advance()
 
     def _decoder(self, next_payloads: Callable[[], list[np.ndarray]], *, encoded: bool) -> _Decoder:
@@ -78,16 +86,39 @@ class DaliLoader(Loader):
         threads = max(1, self.num_workers)
         return _Decoder(next_payloads, size, encoded=encoded, num_threads=threads, device=self.runtime.device)
 
-    def _blame(self, flying: deque[Filled], error: RuntimeError) -> None:
-        """Decode what DALI had in hand once more, to raise an InputError that names the image it stopped at."""
+    def _mend(self, flying: deque[Filled], error: RuntimeError) -> None:
+        """Decode what DALI had in hand once more, and give substitutes to the images that it stopped at.
+
+        InputError that names the first of them where bad records are not skipped; `error` itself where there is none.
+        """
         scratch = np.empty((self.image_size, self.image_size, 3), np.uint8)
-        for payloads, _, ids_B, _ in flying:
-            for payload, index in zip(payloads, ids_B.tolist()):
-                payload = payload.data if payload.ndim == 1 else payload
+        mended = False
+        for filled in flying:
+            for slot, index in enumerate(filled.ids_B.tolist()):
+                payload = filled.images[slot]
                 try:
-                    decode_into(scratch, payload, partial(self.source.describe, index))
+                    decode_into(scratch, payload.data if payload.ndim == 1 else payload, self._where(index))
                 except InputError as named:
-                    raise named from error
+                    if not self.skip_bad:
+                        raise named from error
+                    self._fill_again(filled, slot, scratch)
+                    mended = True
+        if not mended:
+            raise error
+
+    def _where(self, index: int) -> Where:
+        return partial(self.source.describe, index)
+
+    def _fill_again(self, filled: Filled, slot: int, scratch: np.ndarray) -> None:
+        """Read the slot's sample and its substitutes anew, decoding each this time, as Loader does."""
+
+        def put(slot: int, payload: Payload, where: Where) -> None:
+            decode_into(scratch, payload, where)
+            filled.images[slot] = payload if isinstance(payload, np.ndarray) else np.frombuffer(payload, np.uint8)
+
+        if filled.bad_B[slot]:
+            filled.ids_B[slot] = filled.bad_B[slot][0].index  # the one that the order asked for
+        self.fill(filled, put, slot)
 
 
 class _Decoder:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from recognition.errors import InputError
 
@@ -17,7 +18,18 @@ Where = Callable[[], str]
 # Pillow opens some formats with external programs (EPS runs Ghostscript); data sets hold these.
 PILLOW_FORMATS = ("PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF", "JPEG", "JPEG2000")
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # where Pillow stops
-PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+# The last two are what damaged tags of TIFF and EXIF end in.
+PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, TypeError, struct.error)
+# EXIF orientation -> what turns the stored picture upright; 1 is upright, others are not defined.
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode_into(out_HWC: np.ndarray, payload: Payload, where: Where) -> None:
@@ -80,7 +92,11 @@ def upright_image(payload: bytes | memoryview, where: Where) -> Image.Image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{where()}: more than 8 bits per pixel ({image.mode}); convert it to 8 bits first")
         try:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            upright = image.convert("RGB")
+            # Not ImageOps.exif_transpose: it writes the EXIF data anew, and fails where these are damaged. And not
+            # before the pixels are read: of a TIFF, Pillow turns them itself then, and takes the orientation away.
+            turn = _TO_UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+            return upright if turn is None else upright.transpose(turn)
         except PILLOW_ERRORS as error:
             raise damaged(where, "image", str(error)) from error
 

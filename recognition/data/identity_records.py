@@ -24,16 +24,17 @@ IMAGES_ASKED = 16
 
 
 def identity_ranges(view: memoryview, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """(first keys, ends, id2) of the identity records at `offsets`; None unless all have the usual form and lie
-    one behind the other."""
+    """First keys, ends and id2 of the identity records at `offsets`, views of the file.
+
+    None unless all have the usual form and lie one behind the other.
+    """
     start, count = int(offsets[0]), len(offsets)
     if (np.diff(offsets) != ROW.itemsize).any() or start + count * ROW.itemsize > len(view):
         return None
     rows = np.frombuffer(view, ROW, count, start)
     if not ((rows["magic"] == MAGIC) & (rows["length"] == ROW.itemsize - 8) & (rows["flag"] == 2)).all():
         return None
-    # Copies: the file could not be let go of while its bytes are in use.
-    return rows["range"][:, 0].copy(), rows["range"][:, 1].copy(), rows["id2"].copy()
+    return rows["range"][:, 0], rows["range"][:, 1], rows["id2"]
 
 
 def labels_by_identities(reader: RecordReader, view: memoryview) -> np.ndarray | None:
@@ -43,8 +44,8 @@ def labels_by_identities(reader: RecordReader, view: memoryview) -> np.ndarray |
     cover the images, or a few images that are asked say otherwise. RecordError for damage.
     """
     images = reader.image_keys
-    first = len(images) + 1
-    if not reader.has_header or first >= len(reader) or not len(images):
+    first = len(images) + 1  # behind the header and the images; without a header all records are images
+    if first >= len(reader) or not len(images):
         return None
     ranges = identity_ranges(view, reader.offsets[first:])
     if ranges is None:
@@ -64,9 +65,9 @@ def labels_by_identities(reader: RecordReader, view: memoryview) -> np.ndarray |
 
 def _places(images: np.ndarray, firsts: np.ndarray, ends: np.ndarray, id2: np.ndarray) -> np.ndarray | None:
     """Places (int64 (C + 1,)) among `images` where identities begin; None unless they cover all, once and in order."""
-    large = firsts >= EXACT_LABELS
     if not (np.isfinite(firsts) & (firsts >= 0) & (firsts == np.floor(firsts))).all():
         return None
+    large = firsts >= EXACT_LABELS
     if (id2[large].astype(np.float32) != firsts[large]).any():
         return None  # rounded, and nothing holds the exact number
     keys = np.where(large, id2, np.where(large, 0, firsts).astype(np.uint64)).astype(np.int64)

@@ -113,3 +113,14 @@ class NoisySource:
     def describe(self, index: int) -> str:
         """As the clean source."""
         return self.source.describe(index)
+
+    def labels(self) -> np.ndarray | None:
+        """int64 noisy labels of all samples; None where the clean source has none without its images."""
+        clean = self.source.labels()
+        if clean is None:
+            return None
+        noisy = np.empty(len(clean), np.int64)
+        for start in range(0, len(clean), _IMAGES_AT_ONCE):
+            ids = np.arange(start, min(start + _IMAGES_AT_ONCE, len(clean)))
+            noisy[ids] = self.noise.apply(ids, clean[ids], seed=self.seed, **self._counts)
+        return noisy

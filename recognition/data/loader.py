@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,18 @@ from recognition.data.decode import Payload, Where, decode_into
 from recognition.data.order import batch_positions, sample_ids
 from recognition.data.prefetch import Job, prefetched
 from recognition.data.sources import Source
+from recognition.data.substitutes import BadRecord, read_or_substitute
 from recognition.runtime import Runtime
 
-# What `image_slots` gave, then labels_B, ids_B and epochs_B.
-Filled = tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]
+Put = Callable[[int, Payload, Where], None]
 
 
 @dataclass(frozen=True)
 class Batch:
     """One rank's share of a step: uint8 RGB images; int64 labels, source indices and epochs; seconds waited for them.
 
-    All on the CPU, the images pinned for a CUDA runtime; DALI's GPU decoder leaves the images on the device.
+    All on the CPU, the images pinned for a CUDA runtime; DALI's GPU decoder leaves the images on the device. `bad`: the
+    records that could not be read; labels and indices are those of the substitutes that are shown in their place.
     """
 
     images_BHWC: torch.Tensor
@@ -33,6 +35,26 @@ class Batch:
     ids_B: torch.Tensor
     epochs_B: torch.Tensor
     wait_s: float
+    bad: tuple[BadRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A batch in the hands of the threads: what `image_slots` gave, int64 labels, indices, epochs; by slot, the bad.
+
+    Each slot is one thread's alone.
+    """
+
+    images: Any
+    labels_B: np.ndarray
+    ids_B: np.ndarray
+    epochs_B: np.ndarray
+    bad_B: list[tuple[BadRecord, ...]]
+
+    def batch(self, images_BHWC: torch.Tensor, wait_s: float) -> Batch:
+        """What the training loop gets of it."""
+        labels_B, ids_B, epochs_B = map(torch.from_numpy, (self.labels_B, self.ids_B, self.epochs_B))
+        return Batch(images_BHWC, labels_B, ids_B, epochs_B, wait_s, tuple(chain.from_iterable(self.bad_B)))
 
 
 class Loader:
@@ -41,7 +63,8 @@ class Loader:
     Threads decode straight into the batch's buffer; `prefetch` batches are in flight. Flip and normalisation happen on
     the device (transforms.py). `start_position` counts samples of the whole stream (order.py); nothing before it is
     read, and a run may go on there with another number of ranks or another batch size. A damaged or odd-sized image
-    raises InputError in the consumer, as does a read that hangs for `timeout_s`. No sample is skipped or replaced.
+    raises InputError in the consumer, as does a read that hangs for `timeout_s`. With `skip_bad` a substitute is shown
+    in the place of the image instead (substitutes.py), and the batch says so; batches keep their size.
     """
 
     def __init__(
@@ -57,10 +80,12 @@ class Loader:
         num_steps: int,
         image_size: int = 112,
         timeout_s: float = 60.0,
+        skip_bad: bool = False,
     ) -> None:
         self.source, self.batch_size, self.runtime, self.seed = source, batch_size, runtime, seed
         self.num_workers, self.prefetch, self.timeout_s = num_workers, prefetch, timeout_s
         self.start_position, self.num_steps, self.image_size = start_position, num_steps, image_size
+        self.skip_bad = skip_bad
 
     def __len__(self) -> int:
         return self.num_steps
@@ -79,7 +104,7 @@ class Loader:
         )
         return sample_ids(positions, num_samples=num_samples, seed=self.seed), positions // num_samples
 
-    def image_slots(self) -> tuple[Any, Callable[[int, Payload, Where], None]]:
+    def image_slots(self) -> tuple[Any, Put]:
         """What the images of one batch go into, and the function (slot, payload, where) that puts one in."""
         size = (self.batch_size, self.image_size, self.image_size, 3)
         images_BHWC = torch.empty(size, dtype=torch.uint8, pin_memory=self.runtime.device.type == "cuda")
@@ -88,27 +113,30 @@ class Loader:
 
     def batches(self, filled: Iterator[tuple[Filled, float]]) -> Iterator[Batch]:
         """Batches of what the threads have filled, each with the seconds that it was waited for."""
-        for (images_BHWC, *others), wait_s in filled:
-            yield Batch(images_BHWC, *others, wait_s)
+        for done, wait_s in filled:
+            yield done.batch(done.images, wait_s)
+
+    def fill(self, filled: Filled, put: Put, slot: int) -> None:
+        """Read the sample of `slot`, or the substitute shown in its place, and `put` it in."""
+
+        def read(index: int) -> None:
+            filled.ids_B[slot] = index
+            sample = self.source.read(index)
+            put(slot, sample.payload, partial(self.source.describe, index))
+            filled.labels_B[slot] = sample.label
+
+        index, epoch = int(filled.ids_B[slot]), int(filled.epochs_B[slot])
+        if self.skip_bad:
+            filled.bad_B[slot] = read_or_substitute(self.source, index, read, epoch=epoch, seed=self.seed)
+        else:
+            read(index)
 
     def _job(self, step: int) -> Job[Filled]:
-        ids, epochs = self.samples_of(step)
-        labels = np.empty(self.batch_size, np.int64)
+        ids_B, epochs_B = self.samples_of(step)
         images, put = self.image_slots()
+        filled = Filled(images, np.empty(self.batch_size, np.int64), ids_B, epochs_B, [()] * self.batch_size)
 
         def describe(slot: int) -> str:
-            return self.source.describe(int(ids[slot]))
+            return self.source.describe(int(ids_B[slot]))
 
-        def fill(slot: int) -> None:
-            sample = self.source.read(int(ids[slot]))
-            put(slot, sample.payload, partial(describe, slot))
-            labels[slot] = sample.label
-
-        filled = (images, torch.from_numpy(labels), torch.from_numpy(ids), torch.from_numpy(epochs))
-        return Job(filled, self.batch_size, fill, describe)
-
-
-def try_first(source: Source, image_size: int) -> None:
-    """Decode one picture: InputError for damage or another size comes before a run has begun, not in it."""
-    pixels_HWC = np.empty((image_size, image_size, 3), np.uint8)
-    decode_into(pixels_HWC, source.read(0).payload, lambda: source.describe(0))
+        return Job(filled, self.batch_size, partial(self.fill, filled, put), describe)

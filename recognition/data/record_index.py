@@ -1,13 +1,11 @@
 """Where each record begins: an `.idx` file, parsed fast and cached in binary, or rebuilt from the records themselves.
 
-The cache (`train.idx.cache`) is a memory-mapped pair of int64 rows behind a header that holds the size and modification
-time of the `.idx` and the `.rec`; when any of them differs it is built again. It lies beside the `.idx`, or under the
-user's cache folder where that cannot be written, and is left out altogether where neither works.
+The cache (row_cache.py) is `train.idx.cache` beside the `.idx`. It holds the size and modification time of the `.idx`
+and the `.rec`, and when any of them differs it is built again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from array import array
@@ -17,11 +15,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from recognition.atomic import replacing
 from recognition.data.record_format import REINDEX, RecordError, read_body, read_header, record_error
+from recognition.data.row_cache import cached_rows
 
-CACHE_MAGIC = b"arcscale index 1"
-CACHE_HEADER_BYTES = 64
+CACHE_MAGIC = b"arcscale index 2"
 CACHE_FROM = 100_000  # records; below, parsing takes milliseconds and a cache file would only be clutter
 CHUNK_BYTES = 1 << 16  # the digits of a chunk and their positions stay in a core's cache
 MAX_DIGITS = 18  # what always fits in int64
@@ -41,20 +38,17 @@ def load_index(rec: Path, idx: Path, view: memoryview) -> RecordIndex:
 
     RecordError when the index is malformed, names a key twice or points past the end of `rec`.
     """
-    stamp = _stamp(rec, idx)
-    for cache in _cache_places(idx):
-        if (index := read_cache(cache, stamp)) is not None:
-            return index
-    index = _in_order(parse_idx(idx), idx) if idx.exists() else _in_order(scan_records(view, rec), rec)
-    past = int(np.argmax(index.offsets))
-    if index.offsets[past] >= len(view):
-        problem = f"the index {idx} points past the end of the file at {len(view)}"
-        raise record_error(rec, int(index.keys[past]), int(index.offsets[past]), problem, REINDEX)
-    if len(index.keys) >= CACHE_FROM:
-        for cache in _cache_places(idx):
-            if write_cache(cache, stamp, index):
-                return read_cache(cache, stamp) or index
-    return index
+
+    def find() -> tuple[np.ndarray, np.ndarray]:
+        index = _in_order(parse_idx(idx), idx) if idx.exists() else _in_order(scan_records(view, rec), rec)
+        past = int(np.argmax(index.offsets))
+        if index.offsets[past] >= len(view):
+            problem = f"the index {idx} points past the end of the file at {len(view)}"
+            raise record_error(rec, int(index.keys[past]), int(index.offsets[past]), problem, REINDEX)
+        return index.keys, index.offsets
+
+    keys, offsets = cached_rows(idx, find, magic=CACHE_MAGIC, made_from=(idx, rec), least=CACHE_FROM)
+    return RecordIndex(keys, offsets)
 
 
 def parse_idx(idx: Path) -> RecordIndex:
@@ -142,44 +136,3 @@ def _in_order(index: RecordIndex, path: Path) -> RecordIndex:
 def _progress(what: str, total_bytes: int) -> tqdm:
     # Silent for files that take less than two seconds and where nobody watches.
     return tqdm(total=total_bytes, desc=what, unit="B", unit_scale=True, delay=2, disable=None, leave=False)
-
-
-def _stamp(rec: Path, idx: Path) -> np.ndarray:
-    stats = [path.stat() if path.exists() else None for path in (idx, rec)]
-    pairs = [(stat.st_size, stat.st_mtime_ns) if stat else (-1, -1) for stat in stats]
-    return np.array(pairs, dtype=np.int64).ravel()
-
-
-def _cache_places(idx: Path) -> list[Path]:
-    name = hashlib.sha256(str(idx.absolute()).encode()).hexdigest()[:16]
-    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    return [idx.with_name(idx.name + ".cache"), user / "arcscale" / f"{name}.idx.cache"]
-
-
-def read_cache(cache: Path, stamp: np.ndarray) -> RecordIndex | None:
-    """Memory-map the index in `cache`; None unless it was made for exactly the files of `stamp` and is complete."""
-    try:
-        with open(cache, "rb") as file:
-            head = file.read(CACHE_HEADER_BYTES)
-        if len(head) < CACHE_HEADER_BYTES or not head.startswith(CACHE_MAGIC):
-            return None
-        *stored, count = np.frombuffer(head, np.int64, 5, len(CACHE_MAGIC))
-        if stored != stamp.tolist() or count < 1 or os.path.getsize(cache) != CACHE_HEADER_BYTES + 16 * count:
-            return None
-        rows = np.memmap(cache, np.int64, mode="r", offset=CACHE_HEADER_BYTES, shape=(2, int(count))).view(np.ndarray)
-    except OSError:
-        return None
-    return RecordIndex(rows[0], rows[1])
-
-
-def write_cache(cache: Path, stamp: np.ndarray, index: RecordIndex) -> bool:
-    """Write the cache aside and rename it; False, with nothing left behind, where that is not possible."""
-    head = CACHE_MAGIC + stamp.tobytes() + np.int64(len(index.keys)).tobytes()
-    try:
-        with replacing(cache) as partial, open(partial, "wb") as file:
-            file.write(head.ljust(CACHE_HEADER_BYTES, b"\0"))
-            index.keys.tofile(file)
-            index.offsets.tofile(file)
-    except OSError:
-        return False
-    return True

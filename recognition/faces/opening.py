@@ -48,7 +48,7 @@ def open_detector(path: str | PathLike, *, device: str = "cpu", min_score: float
         return YuNet(session, fixed, sha256=sha256, min_score=min_score)
     # SCRFD's outputs have names by chance, but the last dimension and the order within a kind are always the same.
     kinds = [[output.name for output in outputs if output.shape[-1] == columns] for columns in SCRFD_COLUMNS]
-    if len(outputs) == 9 and all(len(names) == 3 for names in kinds):
+    if all(len(names) == 3 for names in kinds):
         names = [name for stride in zip(*kinds) for name in stride]
         return SCRFD(session, fixed, names, sha256=sha256, min_score=min_score)
     shapes = ", ".join(f"{output.name} {output.shape}" for output in outputs[:12])

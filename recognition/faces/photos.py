@@ -25,7 +25,7 @@ MOST_GROWTH = 2.0
 MAX_SIZE = 4096
 # A face that is smaller than this in the view is looked at again, alone: so large, in a part so many times its size.
 CLOSER_BELOW, CLOSE_SIZE, CLOSE_PART, MOST_CLOSE_GROWTH = 64, 128, 3, 4.0
-THUMBNAIL_SIDE = 128
+THUMBNAIL_SIDE, BOX_COLOUR = 128, (255, 214, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +180,7 @@ def thumbnail(pixels_HWC: np.ndarray, faces: list[Face]) -> bytes:
     scale = image.width / pixels_HWC.shape[1]
     draw = ImageDraw.Draw(image)
     for face in faces:
-        draw.rectangle((face.box_4 * scale).round().tolist(), outline=(255, 64, 32), width=2)
+        draw.rectangle((face.box_4 * scale).round().tolist(), outline=BOX_COLOUR, width=2)
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=75)
     return buffer.getvalue()

@@ -65,7 +65,7 @@ def align_folder(
             "aligning",
             workers=workers,
         )
-        for path, label, result in zip(source.paths, source.labels.tolist(), results):
+        for path, label, result in zip(source.paths, source.labels().tolist(), results):
             if isinstance(result, Prepared):
                 _write(aside / _jpeg_name(Path(path).relative_to(folder)), result.jpeg)
                 counts_C[label] += 1

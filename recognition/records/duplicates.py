@@ -50,10 +50,10 @@ class Duplicates:
         """In words: how many there are, and the first label conflicts."""
         remarks = []
         if self.num_repeats:
-            remarks.append(f"{self.num_repeats} images repeat another of their class, byte for byte")
+            remarks.append(f"repeats: {self.num_repeats} images are in their class once more, byte for byte")
         conflicts = self.conflicts
         if len(conflicts):
-            remarks.append(f"{len(conflicts)} pictures have several labels (label conflict):")
+            remarks.append(f"label conflicts: {len(conflicts)}, the same picture in several classes")
             remarks += [f"  {self._members(group)}" for group in conflicts[:MOST_NAMED]]
         if len(conflicts) > MOST_NAMED:
             remarks.append(f"  ... and {len(conflicts) - MOST_NAMED} more")

@@ -34,8 +34,7 @@ def counts_of(failures: Sequence[Failure]) -> str:
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
-    """Write failures.csv and failures.html into `folder`; with no failures there are no such files afterwards."""
-    remove_failures(folder)
+    """Write failures.csv and failures.html into `folder`; nothing when there are no failures."""
     if not failures:
         return
     listing = folder / CSV

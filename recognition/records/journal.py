@@ -70,7 +70,7 @@ class Inputs:
         if done < self._hashed:
             self._hash, self._hashed = self._empty.copy(), 0
         source, new = self._source, slice(self._hashed, done)
-        rows = zip(source.paths[new], source.labels[new].tolist(), self.stats_N2[new].tolist())
+        rows = zip(source.paths[new], source.labels()[new].tolist(), self.stats_N2[new].tolist())
         text = "".join(f"{path}\0{label} {size} {time_ns}\n" for path, label, (size, time_ns) in rows)
         self._hash.update(text.encode(errors="surrogateescape"))
         self._hashed = done

@@ -40,13 +40,13 @@ def list_images(given: str | Path, *, root: str | Path | None = None) -> Listing
     if given.suffix.lower() in (".csv", ".tsv") or "path" in Table(given).columns:
         return _of_table(given, given.parent if root is None else root)
     source = ListSource(given, root=root)
-    return Listing(_by_label(given, source.paths, source.labels), None)
+    return Listing(_by_label(given, source.paths, source.labels()), None)
 
 
 def list_folder(folder: str | Path) -> Listing:
     """The images below a folder per identity: the names sorted are labels 0, 1, 2, ..."""
     source = FolderSource(folder)
-    first_of_class = np.searchsorted(source.labels, np.arange(source.num_classes))
+    first_of_class = np.searchsorted(source.labels(), np.arange(source.num_classes))
     names = [Path(source.paths[place]).relative_to(folder).parts[0] for place in first_of_class]
     for name in names:
         if problem := name_problem(name):

@@ -114,7 +114,7 @@ def _resumed(journal: Journal, inputs: Inputs, rec: Path, skip_bad: bool, tell: 
 
 def _counted(source: FileSource, point: Point) -> np.ndarray:
     """Images of each identity, int64 (C,), that are in the records at `point`."""
-    counts_C = np.bincount(source.labels[: point.done], minlength=source.num_classes)
+    counts_C = np.bincount(source.labels()[: point.done], minlength=source.num_classes)
     for failure in point.failures:
         counts_C[failure.label] -= 1
     return counts_C.astype(np.int64)
@@ -137,7 +137,7 @@ def _write(
     skip_bad: bool,
 ) -> None:
     """Add the next image to the layout, or to the failures."""
-    index, label = progress.done, int(source.labels[progress.done])
+    index, label = progress.done, int(source.labels()[progress.done])
     if isinstance(result, Prepared):
         progress.size = require_one_size(result.size, progress.size, partial(source.describe, index))
         layout.add(label, result.jpeg)

@@ -77,10 +77,10 @@ def write_stats(rec: str | Path, out_dir: Path) -> Inspection:
 
 def chosen_classes(images_per_class: np.ndarray, each: int = CLASSES_SHOWN) -> dict[str, np.ndarray]:
     """Places of up to `each` of the largest, the middle and the smallest classes; none twice, equal ones in order."""
-    largest, smallest = (np.argsort(sign * images_per_class, kind="stable") for sign in (-1, 1))
-    each = min(each, -(-len(largest) // 3))
-    middle = (len(largest) - each) // 2
-    blocks = {"largest": largest[:each], "middle": largest[middle:][:each], "smallest": smallest[:each]}
+    order = np.argsort(-images_per_class, kind="stable")
+    each = min(each, -(-len(order) // 3))
+    middle = (len(order) - each) // 2
+    blocks = {"largest": order[:each], "middle": order[middle:][:each], "smallest": order[len(order) - each :]}
     chosen: dict[str, np.ndarray] = {}
     for title, places in blocks.items():
         before = [place for block in chosen.values() for place in block]

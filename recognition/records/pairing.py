@@ -31,7 +31,7 @@ def make_pairs(
     function of the folder's names, `num_pairs` and `seed`. `num_pairs=None` takes as many as there are, up to 6000.
     """
     source = FolderSource(folder)
-    counts = np.bincount(source.labels)
+    counts = np.bincount(source.labels())
     starts = np.concatenate([[0], np.cumsum(counts)])
     possible = [int((counts * (counts - 1) // 2).sum()), int((counts.sum() ** 2 - (counts**2).sum()) // 2)]
     most = min(possible) // folds

@@ -120,7 +120,7 @@ def _gaps(reader: RecordReader) -> Iterator[str]:
 def _checks_problems(reader: RecordReader, labels: np.ndarray) -> Iterator[str]:
     """Labels in train.crc that are not those of the images, for training takes them from there."""
     try:
-        stored = reader.checks.labels(reader.keys)[np.searchsorted(reader.keys, reader.image_keys)]
+        stored = reader.image_labels()
     except InputError as error:
         yield str(error)
         return

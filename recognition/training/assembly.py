@@ -13,6 +13,7 @@ from recognition.config import TrainConfig, describe_config, without_effect
 from recognition.data.dali import DaliLoader
 from recognition.data.label_noise import NoisySource, parse_noise
 from recognition.data.loader import Loader
+from recognition.data.preflight import Preflight
 from recognition.data.sources import Source, open_source
 from recognition.environment import launched
 from recognition.export import require_exportable
@@ -34,7 +35,14 @@ from recognition.training.step import TrainStep
 def open_training_set(cfg: TrainConfig) -> tuple[Source, TrainConfig, list[str]]:
     """The samples, the config with `num_classes` and `num_image` as the run uses them, and remarks on both."""
     source = open_source(
-        cfg.rec, num_classes=cfg.num_classes, num_image=cfg.num_image, seed=cfg.seed, image_size=cfg.image_size
+        cfg.rec,
+        num_classes=cfg.num_classes,
+        num_image=cfg.num_image,
+        seed=cfg.seed,
+        image_size=cfg.image_size,
+        rec_labels=cfg.rec_labels,
+        image_column=cfg.image_column,
+        label_column=cfg.label_column,
     )
     if cfg.label_noise:
         source = NoisySource(source, parse_noise(cfg.label_noise), seed=cfg.seed)
@@ -103,11 +111,18 @@ def open_loader(source: Source, cfg: TrainConfig, runtime: Runtime, plan: Plan) 
         num_steps=(plan.last - plan.first) * cfg.gradient_acc,
         image_size=cfg.image_size,
         timeout_s=cfg.data_timeout_s,
+        skip_bad=cfg.on_bad_record == "skip",
     )
 
 
 def begin_run(
-    cfg: TrainConfig, runtime: Runtime, remarks: list[str], opened: Opened, plan: Plan, facts: dict[str, Any]
+    cfg: TrainConfig,
+    runtime: Runtime,
+    remarks: list[str],
+    opened: Opened,
+    plan: Plan,
+    facts: dict[str, Any],
+    looked: Preflight,
 ) -> Path:
     """Create the run directory, or go on in it, with its log on the main rank; every rank gets the path.
 
@@ -118,12 +133,13 @@ def begin_run(
     if runtime.is_main:
         aside = prepare_run_directory(cfg, goes_on=opened.checkpoint is not None)
         start_log(cfg.output_dir)
-        remarks = [*remarks, *opened.remarks]
+        remarks = [*remarks, *looked.remarks, *opened.remarks]
         if aside is not None:
             remarks.append(f"an earlier run was there: it is now {aside}")
         if opened.checkpoint is not None:
             remarks += resumed_remarks(opened, plan, runtime)
         LOG.info("%s", describe_config(cfg))
+        LOG.info("data: %s", looked)
         for remark in remarks:
             LOG.info("note: %s", remark)
         LOG.info(

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from recognition.collectives import all_reduce_mean
 from recognition.config import TrainConfig
+from recognition.data.sources import rec_folder
 from recognition.data.synthetic import synthetic_pairs
 from recognition.errors import InputError
 from recognition.log import LOG
@@ -23,7 +24,7 @@ from recognition.verification.scores import Score, score_pairs
 
 def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, Pairs]:
     """The verification sets that the config names, loaded; InputError naming the file when one is missing."""
-    folder = Path(cfg.val_dir or (cfg.rec if Path(cfg.rec).is_dir() else Path(cfg.rec).parent))
+    folder = Path(cfg.val_dir) if cfg.val_dir else rec_folder(cfg.rec)
     targets = {}
     for name in cfg.val_targets:
         if name == "synthetic":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from recognition.atomic import write_text
 from recognition.config import TrainConfig
+from recognition.data.substitutes import BadRecord
 from recognition.data.transforms import INPUT_FACTS
 from recognition.errors import InputError
 from recognition.export import export_onnx
@@ -59,9 +61,20 @@ def keep_models(run_dir: Path, model: nn.Module, cfg: TrainConfig, step: int, sc
 
 
 def finish_run(
-    run_dir: Path, model: nn.Module, cfg: TrainConfig, *, steps: int, scores: Scores, targets: dict[str, Pairs]
+    run_dir: Path,
+    model: nn.Module,
+    cfg: TrainConfig,
+    *,
+    steps: int,
+    scores: Scores,
+    targets: dict[str, Pairs],
+    data_facts: Mapping[str, int | str] | None = None,
+    bad_records: Sequence[BadRecord] = (),
 ) -> None:
-    """Write the models, the report and, last because it may be refused, the ONNX file (main rank only)."""
+    """Write the models, the report and, last because it may be refused, the ONNX file (main rank only).
+
+    `data_facts`: what the preflight found; `bad_records`: those in whose place others were shown.
+    """
     meta = keep_latest(run_dir, model, cfg, steps, scores)
     save_backbone(run_dir / "model.pt", model, meta)
     LOG.info("model:  %s", run_dir / "model.safetensors")
@@ -71,11 +84,14 @@ def finish_run(
         "sha256": weights_sha256(plain_state(model)),
         "run": str(run_dir),
         "data": f"{cfg.rec}: {cfg.num_image} images of {cfg.num_classes} identities",
+        "data_check": dict(data_facts or {}),
         "margin": list(cfg.margin_list),
         "provenance": newest_provenance(run_dir),
     }
     rows = read_rows(run_dir, "train")
-    page = write_report(run_dir / "report", scores, model=facts, targets=targets, training_rows=rows)
+    page = write_report(
+        run_dir / "report", scores, model=facts, targets=targets, training_rows=rows, bad_records=bad_records
+    )
     LOG.info("report: %s", page)
     if cfg.export_onnx:
         difference = export_onnx(model, run_dir / "model.onnx", meta)

@@ -9,12 +9,14 @@ from typing import NoReturn
 
 from recognition.collectives import gather_text
 from recognition.config import TrainConfig
-from recognition.data.loader import Batch, try_first
+from recognition.data.loader import Batch
 from recognition.errors import Stopped
 from recognition.log import end_log
 from recognition.provenance import provenance
 from recognition.runtime import Runtime
 from recognition.training.assembly import begin_run, build_step, leave_finished, open_loader, open_training_set
+from recognition.training.bad_records import BadRecords
+from recognition.training.data_check import check_data
 from recognition.training.evaluation import Evaluation, averaged_statistics, open_targets
 from recognition.training.finish import finish_run, keep_models
 from recognition.training.metrics import MetricsWriter
@@ -40,13 +42,13 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     plan, was = plan_steps(cfg, runtime.world, opened.progressed), opened.progressed
     if opened.was_finished and plan.first == plan.last:
         return leave_finished(cfg, runtime)
+    looked = check_data(source, cfg, runtime, facts["data_sha256"])
     targets = open_targets(cfg, runtime)
     take_step = build_step(cfg, runtime, plan=plan, remarks=remarks)
     loader = open_loader(source, cfg, runtime, plan)
-    try_first(source, cfg.image_size)
     if opened.checkpoint is not None:
         restore(take_step, opened.checkpoint)
-    run_dir = begin_run(cfg, runtime, remarks, opened, plan, facts)
+    run_dir = begin_run(cfg, runtime, remarks, opened, plan, facts, looked)
     with (
         # Around the others: a launcher ends all ranks when one has failed, before this one has said so in its status.
         StopRequest() as stop,
@@ -56,6 +58,7 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     ):
         evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics, best=was.best)
         progress = Progress(cfg, runtime, metrics, num_samples=len(source), plan=plan, losses=was.losses)
+        bad_records = BadRecords(run_dir, cfg, runtime, metrics, known=was.bad_records)
         scores = {}
         for step, batches in enumerate(grouped(loader, cfg.gradient_acc), plan.first):
             lr = learning_rate(
@@ -71,10 +74,12 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
                     if runtime.is_main:
                         keep_models(run_dir, take_step.model, cfg, done, scores, is_best=is_best)
                     runtime.wait_for_all("the stored model")
-            now = Progressed(
-                was.step + done - plan.first, plan.samples_after(done), evaluate.best, tuple(progress.spikes.losses)
-            )
-            is_stored = saving.after_step(now, agreed, is_best=is_best, is_last=done == plan.last)
+            taken, is_last = was.step + done - plan.first, done == plan.last
+            saves = saving.is_due(taken, agreed, is_best=is_best, is_last=is_last)
+            bad_records.after_step(done, batches, meet=saves or progress.is_due(step))
+            losses = tuple(progress.spikes.losses)
+            now = Progressed(taken, plan.samples_after(done), evaluate.best, losses, bad_records.listed)
+            is_stored = saving.after_step(now, agreed, is_best=is_best, is_last=is_last)
             status.at(done, is_stored=is_stored)
             if agreed.stop and done < plan.last:
                 stop_here(runtime, stop, saving, done, plan)
@@ -82,7 +87,16 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
         with averaged_statistics(take_step.model, runtime):
             scores = scores or evaluate(take_step.model, plan.last)[0]
             if runtime.is_main:
-                finish_run(run_dir, take_step.model, cfg, steps=plan.last, scores=scores, targets=targets)
+                finish_run(
+                    run_dir,
+                    take_step.model,
+                    cfg,
+                    steps=plan.last,
+                    scores=scores,
+                    targets=targets,
+                    data_facts=looked.facts,
+                    bad_records=bad_records.listed,
+                )
         runtime.wait_for_all("the report")
     end_log()
     return run_dir

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recognition.config import TrainConfig
+from recognition.data.substitutes import BadRecord
 from recognition.errors import InputError
 from recognition.training.schedule import images_of, step_counts
 
@@ -13,6 +14,8 @@ from recognition.training.schedule import images_of, step_counts
 class Progressed:
     """How far a run has come: steps taken, samples of the stream seen, best mean accuracy so far, latest losses.
 
+    `bad_records`: those that could not be read up to here, on any rank.
+
     `step` counts every step of the run and only grows; the step of the schedule follows from `samples`.
     """
 
@@ -20,6 +23,7 @@ class Progressed:
     samples: int = 0
     best: float | None = None
     losses: tuple[float, ...] = ()
+    bad_records: tuple[BadRecord, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -59,16 +59,23 @@ class Saving:
         limit_s = 60 * self.cfg.checkpoint_minutes
         return self.runtime.is_main and limit_s > 0 and time.monotonic() - self.since >= limit_s
 
+    def is_due(self, step: int, agreed: Agreed, *, is_best: bool, is_last: bool) -> bool:
+        """Whether a checkpoint is due after so many steps of the run; equal on all ranks.
+
+        It is every `checkpoint_steps`, when all agreed to save or to stop, with the best model so far, and at the end.
+        """
+        every = self.cfg.checkpoint_steps
+        is_kept = is_best and self.cfg.checkpoint_keep_best
+        return is_kept or is_last or agreed.save or agreed.stop or (every > 0 and step % every == 0)
+
     def after_step(self, progressed: Progressed, agreed: Agreed, *, is_best: bool, is_last: bool) -> bool:
         """Store the state if it is due, and let the ranks compare their weights if that is; collective in either case.
 
-        A checkpoint is due every `checkpoint_steps`, when all agreed to save or to stop, with the best model so far,
-        and at the end. True if one was written.
+        True if a checkpoint was written.
         """
-        every, done = self.cfg.checkpoint_steps, progressed.step
-        is_best = is_best and self.cfg.checkpoint_keep_best
-        if is_best or is_last or agreed.save or agreed.stop or (every > 0 and done % every == 0):
-            return self.save(progressed, is_best=is_best)
+        done = progressed.step
+        if self.is_due(done, agreed, is_best=is_best, is_last=is_last):
+            return self.save(progressed, is_best=is_best and self.cfg.checkpoint_keep_best)
         if self.cfg.agreement_steps > 0 and done % self.cfg.agreement_steps == 0:
             require_agreement(replicated_tensors(self.take_step), self.runtime, step=done)
         return False

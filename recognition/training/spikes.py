@@ -63,5 +63,8 @@ class SpikeLog:
 
 
 def stream_ids(start: int, count: int, *, num_samples: int, seed: int) -> list[int]:
-    """Source indices at `count` stream positions from `start` on: a step's on all ranks, without a collective."""
+    """Source indices at `count` stream positions from `start` on: a step's on all ranks, without a collective.
+
+    A bad record is named itself, not the substitute that was shown in its place.
+    """
     return sample_ids(np.arange(start, start + count), num_samples=num_samples, seed=seed).tolist()

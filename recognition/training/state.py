@@ -20,6 +20,7 @@ from recognition.checkpoint.opening import Checkpoint
 from recognition.checkpoint.tensors import TensorFile
 from recognition.collectives import gather_text
 from recognition.config import TrainConfig, config_json
+from recognition.data.substitutes import BadRecord
 from recognition.errors import InputError
 from recognition.head.stored import ShardFacts, StoredShard, restore_shard, shard_facts, shard_tensors
 from recognition.permutation import permutation_keys
@@ -78,7 +79,9 @@ def state_document(take_step: TrainStep, progressed: Progressed, cfg: TrainConfi
 
 def progressed_of(document: Mapping[str, Any]) -> Progressed:
     """How far the run had come that wrote `document`."""
-    return Progressed(document["step"], document["samples"], document["best"], tuple(document["losses"]))
+    # Checkpoints of earlier versions have no list.
+    bad_records = tuple(BadRecord(**record) for record in document.get("bad_records", ()))
+    return Progressed(document["step"], document["samples"], document["best"], tuple(document["losses"]), bad_records)
 
 
 def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:

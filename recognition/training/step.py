@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from recognition.config import TrainConfig
+from recognition.data.augment import augmented
 from recognition.data.loader import Batch
 from recognition.data.transforms import flip_mask, to_input
 from recognition.errors import InputError
@@ -77,6 +78,7 @@ class TrainStep:
     ) -> None:
         self.cfg, self.runtime = cfg, runtime
         self.backbone, self.head, self.freezing = backbone, head, freezing
+        self.augmentations = cfg.augmentations
         self.head_lr_factor = head_lr_factor(parse_lr_factors(cfg.lr_factors))
         self.replica = parallel(backbone, cfg, runtime)
         self.optimizer = build_optimizer(backbone, head, cfg)
@@ -98,10 +100,12 @@ class TrainStep:
         return self.average.module if self.average is not None else self.backbone
 
     def embed(self, batch: Batch) -> torch.Tensor:
-        """Embeddings emb_BD (float32) of a loader batch, flipped per sample as (seed, epoch, sample) says."""
-        device = self.runtime.device
-        flip_B = flip_mask(batch.ids_B, batch.epochs_B, self.cfg.seed).to(device) if self.cfg.flip else None
-        x_BCHW = to_input(batch.images_BHWC.to(device, non_blocking=True), flip_B)
+        """Embeddings emb_BD (float32) of a loader batch, augmented and flipped as (seed, epoch, sample) says."""
+        device, seed = self.runtime.device, self.cfg.seed
+        flip_B = flip_mask(batch.ids_B, batch.epochs_B, seed).to(device) if self.cfg.flip else None
+        images_BHWC = batch.images_BHWC.to(device, non_blocking=True)
+        images_BHWC = augmented(images_BHWC, batch.ids_B, batch.epochs_B, self.augmentations, seed=seed)
+        x_BCHW = to_input(images_BHWC, flip_B)
         with autocast(self.cfg, device):
             return self.replica(x_BCHW)
 

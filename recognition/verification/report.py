@@ -11,6 +11,7 @@ report.json, schema "arcscale.verification.1"; numbers that are not finite are n
                    roc {far[], tar[], distance[]} (at most 1000 points),
                    histogram {cosine_edges[], genuine[], impostor[]}
     training       null or {step[], loss[], lr[]}
+    bad_records[]  index, place, reason of what training could not read, others having been shown in its place
 Distances and thresholds are squared L2 between unit vectors (0 to 4); a pair is accepted when strictly below.
 """
 
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from os import PathLike
 from pathlib import Path
@@ -29,6 +31,7 @@ import numpy as np
 import simplejpeg
 
 from recognition.atomic import write_text
+from recognition.data.substitutes import BadRecord
 from recognition.page import data_uri, page_environment, shown
 from recognition.strict_json import finite
 from recognition.verification.charts import cosine, histogram_svg, loss_svg, roc_svg, score_histogram, thinned
@@ -38,6 +41,7 @@ from recognition.verification.scores import Score
 
 SCHEMA = "arcscale.verification.1"
 WORST = 6
+BAD_RECORDS = 20
 HTML, MARKDOWN, JSON = "index.html", "report.md", "report.json"
 
 
@@ -48,11 +52,12 @@ def write_report(
     model: dict[str, Any],
     targets: Mapping[str, Pairs] | None = None,
     training_rows: Iterable[Mapping[str, Any]] | None = None,
+    bad_records: Sequence[BadRecord] = (),
 ) -> Path:
     """Write the three files into `out_dir` and return the path of the HTML page.
 
     `results` by target name; `targets` holds the pictures of the pairs that went wrong; `training_rows` are rows of
-    metrics.jsonl, of which those of kind "train" draw the loss curve.
+    metrics.jsonl, of which those of kind "train" draw the loss curve; the pages name the first of the `bad_records`.
     """
     out_dir = Path(out_dir)
     facts = {
@@ -61,6 +66,7 @@ def write_report(
         "model": model,
         "targets": [_target_facts(name, score) for name, score in results.items()],
         "training": _training_facts(training_rows),
+        "bad_records": [asdict(record) for record in bad_records],
     }
     facts = finite(facts)
     view = _view(facts, results, targets or {})
@@ -153,6 +159,7 @@ def _view(
         "plain": {key: value for key, value in model.items() if not isinstance(value, (dict, list))},
         "nested": {key: value for key, value in model.items() if isinstance(value, (dict, list)) and value},
         "provenance": provenance,
+        "bad_shown": facts["bad_records"][:BAD_RECORDS],
         "glossary": GLOSSARY,
     }
 

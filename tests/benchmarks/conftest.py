@@ -12,6 +12,7 @@ from recognition.benchmarks.clock import in_turns, timed_step
 from recognition.benchmarks.gates import Sizes
 from recognition.benchmarks.settings import Settings
 from recognition.benchmarks.step import StepCase
+from recognition.data import record_index
 from recognition.runtime import Runtime
 
 
@@ -44,6 +45,7 @@ def here() -> Here:
 @pytest.fixture
 def tiny(monkeypatch) -> Sizes:
     monkeypatch.setattr(gates, "usable_cores", lambda: 1)
+    monkeypatch.setattr(record_index, "CACHE_FROM", 1000)
     return Sizes(
         batch=8,
         embedding_size=16,
@@ -55,6 +57,9 @@ def tiny(monkeypatch) -> Sizes:
         lazy_steps=12,
         networks=("r_tiny", "mbf_tiny"),
         image_size=32,
+        images=16,
+        images_at_once=4,
+        records=2000,
         step=SMALL_STEP,
         small_step=SMALL_STEP,
     )

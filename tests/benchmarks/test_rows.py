@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from recognition.backbones import build_backbone
-from recognition.benchmarks import mapped, step
+from recognition.benchmarks import data, mapped, step
 from recognition.benchmarks.backbone import STOCK, STOCK_AT_BEST, WAYS, bench_backbone, stock, ways_of
 from recognition.benchmarks.baseline import DenseHead
+from recognition.benchmarks.data_set import DataCase
 from recognition.benchmarks.head import bench_head, combined, observed
 from recognition.benchmarks.settings import Settings
 from recognition.benchmarks.sides import HeadCase, dense_head, dense_step, sides_of, streamed_head, streamed_step
@@ -85,6 +88,7 @@ def test_backbone_rows_are_relative_to_the_first_way(here):
         (sides_of([HeadCase(50)]), "baseline"),
         (step.sides_of([step.StepCase()]), "baseline"),
         (ways_of("mbf_tiny", 2, list(WAYS)), STOCK),
+        ({name: way.side for name, way in data.ways_of(DataCase(Path(), Path(), 8, 4, 32), [1]).items()}, "baseline"),
     ],
 )
 def test_only_what_others_are_measured_against_hands_freed_memory_back(sides, stock):

@@ -11,6 +11,7 @@ from PIL import Image
 from recognition.data.dali import DaliLoader
 from recognition.data.loader import Loader
 from recognition.data.sources import Sample, SyntheticSource, open_source
+from recognition.data.substitutes import substitutes
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 from tests.conftest import FIXTURES
@@ -51,7 +52,9 @@ def assert_same_batches(source, **options):
             value = getattr(ours, field)
             assert value.dtype == getattr(theirs, field).dtype
             assert value.equal(getattr(theirs, field)), field
+        assert ours.bad == theirs.bad
         assert ours.wait_s >= 0
+    return batches
 
 
 # `insightface` and `vector_label` hold a header and identity records, the ones that end DALI's own record reader.
@@ -128,6 +131,42 @@ def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(InputError, match=r"pip install -e '\.\[dali\]'"):
         DaliLoader(Images([b""]), runtime=Runtime(), **OPTIONS)
+
+
+def torn_images():
+    """20 images: 5 has no header, 13 and what would be shown for it cannot be decoded; the indices of the four."""
+    payloads = [encoded(face()) for _ in range(20)]
+    chain = [13, *substitutes(13, epoch=0, num_samples=20, seed=OPTIONS["seed"])[:2]]
+    for index in chain:
+        payloads[index] = payloads[index][:1500]
+    bad = {5, *chain}
+    payloads[5] = b"no image"
+    return Images(payloads), bad
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_bad_records_are_skipped_as_loader_does(dali, num_workers):
+    source, bad = torn_images()
+    batches = assert_same_batches(source, num_workers=num_workers, skip_bad=True)
+    assert {record.index for batch in batches for record in batch.bad} == bad
+    assert not any(set(batch.ids_B.tolist()) & bad for batch in batches)
+
+
+def test_a_substitute_that_dali_stops_at_is_found_after_one_without_a_header(dali):
+    # The first in the chain is dealt with as it is read, the second only when DALI has failed.
+    payloads = [encoded(face()) for _ in range(20)]
+    second = substitutes(13, epoch=0, num_samples=20, seed=OPTIONS["seed"])[0]
+    payloads[13], payloads[second] = b"no image", payloads[second][:1500]
+    batches = assert_same_batches(Images(payloads), skip_bad=True)
+    assert {record.index for batch in batches for record in batch.bad} == {13, second}
+
+
+def test_what_the_cpu_can_decode_stays_dalis_error(dali, monkeypatch):
+    source, _ = torn_images()
+    loader = DaliLoader(source, runtime=Runtime(), skip_bad=True, **OPTIONS)
+    monkeypatch.setattr("recognition.data.dali.decode_into", lambda *_: None)
+    with pytest.raises(RuntimeError, match="Failed to decode|image"):
+        list(loader)
 
 
 @pytest.mark.gpu

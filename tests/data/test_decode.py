@@ -1,16 +1,17 @@
 """Decoding against Pillow, and refusal of everything that is not an image of the right size."""
 
+import io
 import struct
 import time
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
-from recognition.data.decode import announced_size, check_size, decode_into
+from recognition.data.decode import announced_size, check_size, decode_into, upright_image
 from recognition.errors import InputError
-from tests.pictures import encoded, face, pil_pixels
+from tests.pictures import encoded, face, pil_pixels, smooth
 
 FACE = face()
 
@@ -105,3 +106,43 @@ def test_image_bombs_are_refused_by_their_header(check):
 def test_formats_that_run_programs_are_refused():
     with pytest.raises(InputError, match="unknown format"):
         decoded(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n%%EndComments\nshowpage\n")
+
+
+# --- orientation ------------------------------------------------------------------------------------------------------
+
+
+def with_orientation(kind: str, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.ImageDescription] = "of a camera"
+    exif[ExifTags.Base.XResolution] = 72.0
+    return encoded(smooth(3, 24, 16), kind, exif=exif)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_pictures_are_turned_as_pillow_turns_them(kind, orientation):
+    payload = with_orientation(kind, orientation)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(payload))).convert("RGB")
+    found = upright_image(payload, lambda: "here")
+    assert found.size == ((16, 24) if orientation in (5, 6, 7, 8) else (24, 16))
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+
+def test_damaged_exif_costs_no_picture():
+    """A text becomes the width of the picture, by one byte of its tag; Pillow cannot write that anew."""
+    payload = bytearray(with_orientation("JPEG", 6))
+    description = payload.index(b"\x01\x0e\x00\x02")
+    payload[description + 1] = 0
+    with pytest.raises(struct.error):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(payload)))
+    assert upright_image(bytes(payload), lambda: "here").size == (16, 24)
+
+
+def test_damaged_tags_of_a_tiff_are_a_damaged_image():
+    """Pillow ends in a TypeError on a tag of another type than it has."""
+    payload = bytearray(encoded(smooth(3, 64, 48), "TIFF"))
+    assert payload[72] == 4
+    payload[72] = 2
+    with pytest.raises(InputError, match="not a readable image"):
+        upright_image(bytes(payload), lambda: "here")

@@ -14,9 +14,9 @@ from recognition.data.loader import Loader
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.sources import SyntheticSource, open_source
 from recognition.errors import InputError
-from recognition.records.inspection import verify
 from recognition.records.noising import write_noisy
 from recognition.records.packing import pack_folder
+from recognition.records.verifying import verify
 from recognition.runtime import Runtime
 from tests.conftest import CONFIGS
 from tests.pictures import jpeg, write_people

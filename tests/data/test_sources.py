@@ -1,6 +1,5 @@
 """Sources: what they hold, in which order, and what they say when a user points them at the wrong thing."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -167,11 +166,6 @@ def with_index_only(path):
     return path
 
 
-def with_another_name(path):
-    shutil.copy(RECORDS / "im2rec" / "train.rec", path / "faces.rec")
-    return path
-
-
 def with_empty_records(path):
     (path / "train.rec").write_bytes(b"")
     (path / "train.idx").write_text("0\t0\n")
@@ -203,7 +197,6 @@ def empty_list(path):
         (without_folders, "holds neither train.rec nor"),
         (with_an_empty_identity, "an identity without images"),
         (with_index_only, "no train.rec"),
-        (with_another_name, "faces.rec"),
         (with_empty_records, "train.rec"),
         (with_header_and_identities_only, "holds no image records"),
         (text_file, "neither a .rec nor a .lst"),

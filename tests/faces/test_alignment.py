@@ -62,6 +62,7 @@ def test_a_mirrored_face_is_not_mirrored_back():
     np.testing.assert_allclose(found, least_squares(TEMPLATE_52 * (-1, 1), TEMPLATE_52), atol=1e-10)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("points", [np.full((5, 2), 3.0), np.full((5, 2), np.nan)], ids=["one spot", "nan"])
 def test_points_without_a_pose_are_refused(points):
     with pytest.raises(InputError, match="no pose"):
@@ -118,8 +119,10 @@ def test_a_face_lands_on_the_template():
 # --- antialias --------------------------------------------------------------------------------------------------------
 
 
-def test_fine_texture_of_a_large_face_becomes_its_mean():
-    y, x = np.mgrid[:800, :800]
+@pytest.mark.parametrize("side", [1, 2])
+def test_fine_texture_of_a_large_face_becomes_its_mean(side):
+    """A face four times as large as the crop, of chequers of that many pixels."""
+    y, x = np.mgrid[:800, :800] // side
     chequers = np.repeat(((x + y) % 2 * 254)[..., None], 3, 2).astype(np.uint8)
     points_52 = moved(TEMPLATE_52, matrix(10, 4, 150, 150))
     assert (align(chequers, points_52) == 127).all()

@@ -10,7 +10,17 @@ from PIL import Image
 from recognition.errors import InputError
 from recognition.faces.alignment import TEMPLATE_52, align, similarity
 from recognition.faces.opening import open_detector
-from recognition.faces.photos import FAINT_SCORE, REASONS, THUMBNAIL_SIDE, Aligned, Aligner, Rejected, View, views
+from recognition.faces.photos import (
+    BOX_COLOUR,
+    FAINT_SCORE,
+    REASONS,
+    THUMBNAIL_SIDE,
+    Aligned,
+    Aligner,
+    Rejected,
+    View,
+    views,
+)
 from tests.faces.pasted import crops_of_faces, paste, to_photo, wall
 from tests.faces.red_faces import RedFaces, photo_of
 from tests.pictures import encoded
@@ -97,13 +107,9 @@ def test_a_closer_look_that_finds_nothing_changes_nothing():
 
 
 def test_a_closer_look_keeps_to_its_face():
-    """The neighbour is within the part that is shown, larger and surer."""
-    picture = photo_of(4000, 3000, (1000, 2000, 120, GOOD), (1140, 1990, 140, 95), (1500, 800, 500, 40))
-    found = face_of(picture, choice="central")
-    expected = face_of(photo_of(4000, 3000, (1140, 1990, 140, 95)))
-    np.testing.assert_allclose(found.face.box_4, expected.face.box_4, atol=1)
-    picture = photo_of(4000, 3000, (1000, 2000, 120, GOOD), (860, 1990, 120, 95))
-    np.testing.assert_allclose(face_of(picture, choice="central").face.box_4[:2], [1000, 2000], atol=1.1)
+    """A neighbour that is within the part that is shown, and surer, is another face."""
+    picture = photo_of(4000, 3000, (1000, 2000, 120, GOOD), (905, 2000, 64, 95))
+    np.testing.assert_allclose(face_of(picture).face.box_4, [1000, 2000, 1119, 2119], atol=1.1)
 
 
 # --- which face -------------------------------------------------------------------------------------------------------
@@ -151,8 +157,12 @@ def test_reasons(squares, options, reason, detail):
     assert reason in REASONS
     picture = np.asarray(Image.open(io.BytesIO(found.thumbnail)).convert("RGB")).astype(int)
     assert picture.shape == (96, THUMBNAIL_SIDE, 3)
-    boxed = (np.abs(picture - (255, 64, 32)) < 70).all(2)
+    boxed = (np.abs(picture - BOX_COLOUR) < 90).all(2)
     assert boxed.any() == bool(squares)
+    if squares:
+        columns = np.flatnonzero(boxed.any(0))
+        ends = min(x for x, *_ in squares), max(x + side for x, _, side, _ in squares)
+        np.testing.assert_allclose([columns[0], columns[-1]], np.array(ends) * THUMBNAIL_SIDE / 640, atol=2.5)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def read_property(path):
 # The guard that is gone, what stands in its place, and how the fuzz finds out, in so many cases.
 BROKEN = {
     "checks not looked at": (RecordChecks, "check", lambda *_, **__: None, "its checks were silent", 100),
-    "checks of the checks": (RecordChecks, "_require", lambda *_: None, "the checks were silent", 600),
+    "checks of the checks": (RecordChecks, "labels", lambda self, _: self._labels, "the checks were silent", 600),
     "labels of any size": (Record, "label_below", lambda self, _: self.label, r"Wrong: label \d+ of image", 400),
     "frames not looked at": (record_format, "read_frame", no_end_of_file, "struct.error|MemoryError", 200),
     "labels allocated first": (record_format, "parse_body", labels_first, "MemoryError", 200),
@@ -68,3 +68,9 @@ def test_a_reader_without_this_guard_is_found_out(guard, monkeypatch):
     monkeypatch.setattr(owner, attribute, instead)
     counts = fuzz(0, range(cases), jobs=2)
     assert any(re.search(words, failure) for _, failure in counts.failures), counts.failures
+
+
+def test_images_that_are_passed_over_are_found_out(monkeypatch):
+    monkeypatch.setattr(records, "_errors", lambda *_, **__: iter(()))
+    with pytest.raises(records.Wrong, match="images are missing: {'total': 24, 'yielded': 0, 'reported': 0}"):
+        fuzz(0, [])

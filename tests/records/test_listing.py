@@ -27,7 +27,7 @@ def table_of(path, text):
 def listed(given, **options):
     """(path, label) of each image, and the names."""
     listing = list_images(given, **options)
-    return list(zip(listing.source.paths, listing.source.labels.tolist())), listing.names
+    return list(zip(listing.source.paths, listing.source.labels().tolist())), listing.names
 
 
 def test_names_become_labels_in_their_order(tmp_path):

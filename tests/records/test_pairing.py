@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from recognition.errors import InputError
-from recognition.records.encode import Encoder
-from recognition.records.pair_lists import read_pair_list
+from recognition.records.encode import Encoder, Prepared, Rejected
 from recognition.records.pairing import encode_pairs, make_pairs
 from recognition.verification.pairs import load_pairs, write_pairs
 from tests.pictures import write_people
@@ -109,34 +108,43 @@ def test_write_pairs_refuses_odd_lists_and_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "1\t1\nanna\t1\t3\nanna\t2\tcarl\t4\n",
-        "anna/anna_0001.jpg,anna/anna_0003.jpg,1\nanna/anna_0002.jpg,carl/carl_0004.jpg,0\n",
-        "path1,path2,issame\n\nanna/anna_0001.jpg\tanna/anna_0003.jpg\t1\nanna/anna_0002.jpg\tcarl/carl_0004.jpg\t0\n",
-    ],
-    ids=["pairs.txt", "csv", "tsv"],
-)
-def test_pair_lists(text, tmp_path):
-    (tmp_path / "pairs").write_text(text)
-    pairs, issame = read_pair_list(tmp_path / "pairs", "root")
-    assert issame == [True, False]
-    assert pairs == [
-        ("root/anna/anna_0001.jpg", "root/anna/anna_0003.jpg"),
-        ("root/anna/anna_0002.jpg", "root/carl/carl_0004.jpg"),
+@pytest.fixture
+def spoilt(people) -> tuple[list, list]:
+    """Four pairs: the second has a missing file, the third a damaged one, the fourth one that will be rejected."""
+    (people / "carl" / "1.jpg").write_bytes(b"no picture")
+    names = [("anna/0", "anna/1"), ("anna/0", "nobody"), ("carl/1", "anna/2"), ("bert/0", "anna/0")]
+    return [(f"{people}/{one}.jpg", f"{people}/{two}.jpg") for one, two in names], [True, False, True, False]
+
+
+def rejecting(payload: bytes, where) -> Prepared | Rejected:
+    """As an aligner that finds no face in bert's picture."""
+    return Rejected("no face") if "bert" in where() else Encoder()(payload, where)
+
+
+def test_bad_pictures_are_counted_and_named(spoilt):
+    with pytest.raises(InputError, match="1 pictures of 1 pairs cannot be used, first .*nobody.jpg: the file is miss"):
+        encode_pairs(*spoilt, rejecting)
+    pairs, issame = spoilt[0][2:], spoilt[1][2:]
+    found = r"2 pictures of 2 pairs cannot be used, first .*carl/1.jpg: not a readable .* | .*bert/0.jpg: no face. Is"
+    with pytest.raises(InputError, match=found):
+        encode_pairs(pairs, issame, rejecting)
+    with pytest.raises(InputError, match="2 pictures of 2 pairs cannot be used"):
+        encode_pairs(pairs, issame, rejecting, skip_bad=True)
+
+
+def test_bad_pictures_take_their_pairs_along_if_asked(spoilt, people):
+    encoded = encode_pairs(*spoilt, rejecting, skip_bad=True)
+    assert encoded.images == [(people / "anna" / name).read_bytes() for name in ("0.jpg", "1.jpg")]
+    assert encoded.issame == [True]
+    assert [Path(path).relative_to(people).as_posix() for path, _ in encoded.left_out] == [
+        "nobody.jpg",
+        "carl/1.jpg",
+        "bert/0.jpg",
     ]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"), [("a,b,1\na,b,maybe\n", "line 2 is 'a,b,maybe'"), ("\n", "holds no pairs")]
-)
-def test_bad_pair_lists(text, message, tmp_path):
-    (tmp_path / "pairs.csv").write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_pair_list(tmp_path / "pairs.csv", tmp_path)
-
-
-def test_pair_list_with_a_missing_file(tmp_path):
-    with pytest.raises(InputError, match="2 pictures of 1 pairs cannot be used, first .*nobody.jpg: the file is"):
-        encode_pairs([(str(tmp_path / "nobody.jpg"), "b.jpg")], [True], Encoder())
+def test_pictures_of_two_sizes_are_not_one_set(people):
+    write_people(people, {"dora": 1}, size=24)
+    pair = (str(people / "anna" / "0.jpg"), str(people / "dora" / "0.jpg"))
+    with pytest.raises(InputError, match="dora/0.jpg: is 24x24 pixels, the images before it are 16x16"):
+        encode_pairs([pair], [False], Encoder(), skip_bad=True)

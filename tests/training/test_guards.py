@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from recognition.benchmarks.counting import Counts
 from recognition.benchmarks.step import AsOnDevice
 from recognition.checkpoint.folder import listed
+from recognition.data.augment import KINDS as AUGMENTATIONS
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 from recognition.training import assembly
@@ -284,7 +285,7 @@ def test_the_vote_is_one_collective_and_a_step_reads_nothing_where_nothing_may_w
 
 
 def count_step(runtime):
-    take_step = make_step(runtime)
+    take_step = make_step(runtime, augment=tuple(f"{name}:0.5" for name in AUGMENTATIONS))
     take_step.__class__ = AsOnDevice
     take_step.reads_at_once = False
     mine = batch(4 * runtime.rank, 4 * runtime.rank + 4)

@@ -33,7 +33,8 @@ def default_rows(tmp_path_factory):
     [
         "dropout=0.4", "momentum=0.5", "scale=32", "margin_list=(1.0,0.0,0.4)", "margin_gradient=straight_through",
         "interclass_filtering_threshold=0.1", "sample_rate=0.5", "weight_decay=0.1", "optimizer=adamw", "lr=0.02",
-        "max_grad_norm=0.1", "flip=False", "gradient_acc=2", "seed=7", "batch_size=6", "embedding_size=16",
+        "max_grad_norm=0.1", "flip=False", "augment=grey:0.5", "dali_aug=True", "gradient_acc=2", "seed=7",
+        "batch_size=6", "embedding_size=16",
         "network=mbf_tiny", "precision=bf16", "image_size=48", "num_classes=30", "num_image=150",
     ],
 )  # fmt: skip

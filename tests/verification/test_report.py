@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from recognition.data.substitutes import BadRecord
 from recognition.verification import Pairs, verify_pairs
 from recognition.verification.report import write_report
 from recognition.verification.scores import Score
@@ -54,7 +55,7 @@ def test_there_are_three_files_and_nothing_else(written):
 def test_json_holds_the_documented_schema(written):
     results, out = written
     report = strict((out / "report.json").read_text())
-    assert list(report) == ["schema", "created", "model", "targets", "training"]
+    assert list(report) == ["schema", "created", "model", "targets", "training", "bad_records"]
     assert report["schema"] == "arcscale.verification.1"
     assert report["model"] == MODEL
     assert [target["name"] for target in report["targets"]] == ["lfw", "agedb_30"]
@@ -90,6 +91,26 @@ def test_where_a_model_comes_from_is_shown_apart(tmp_path):
     assert "| torch | 2.13\\|cpu |" in text
     write_report(tmp_path, {}, model={"network": "r50", "provenance": None})
     assert "Where it comes from" not in (tmp_path / "index.html").read_text() + (tmp_path / "report.md").read_text()
+
+
+def test_of_many_bad_records_the_pages_show_the_first_and_say_so(tmp_path):
+    records = [BadRecord(index, f"set<{index}>|.rec", "torn") for index in range(1021)]
+    write_report(tmp_path, {}, model={"network": "r50"}, bad_records=records)
+    assert len(strict((tmp_path / "report.json").read_text())["bad_records"]) == 1021
+    page = Collect()
+    page.feed((tmp_path / "index.html").read_text())
+    text = (tmp_path / "report.md").read_text()
+    for shown in (page.text, text):
+        assert "1,021 records of the training set could not be read" in shown
+        assert "bad_records.csv lists all, here are the first 20" in shown
+        assert "set<19>" in shown
+        assert "set<20>" not in shown
+    assert "| 19 | set<19>\\|.rec | torn |" in text
+    write_report(tmp_path, {}, model={"network": "r50"}, bad_records=records[:1])
+    text = (tmp_path / "report.md").read_text()
+    assert "1 record of the training set could not be read, and others were shown in their place." in text
+    write_report(tmp_path, {}, model={"network": "r50"})
+    assert "could not be read" not in (tmp_path / "index.html").read_text() + (tmp_path / "report.md").read_text()
 
 
 def test_the_worst_pairs_are_the_worst(written):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from recognition.data.sources.sample import Sample
 from recognition.data.synthetic import TRAINING, FaceRenderer
 
@@ -28,3 +30,7 @@ class SyntheticSource:
     def describe(self, index: int) -> str:
         """`synthetic image INDEX`."""
         return f"synthetic image {index}"
+
+    def labels(self) -> np.ndarray:
+        """int64 labels of all samples."""
+        return np.arange(self.num_image) % self.num_classes

@@ -17,18 +17,22 @@ class FileSource:
     """Image files with a label each; what folders and lists come down to."""
 
     def __init__(self, paths: list[str], labels: np.ndarray, *, num_classes: int) -> None:
-        self.paths, self.labels, self.num_classes = paths, labels, num_classes
+        self.paths, self._labels, self.num_classes = paths, labels, num_classes
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, index: int) -> Sample:
         """Bytes of the file and its label; InputError when it cannot be read."""
-        return Sample(read_image_file(self.paths[index]), int(self.labels[index]))
+        return Sample(read_image_file(self.paths[index]), int(self._labels[index]))
 
     def describe(self, index: int) -> str:
         """Path of the file."""
         return self.paths[index]
+
+    def labels(self) -> np.ndarray:
+        """int64 labels of all samples; not to be changed."""
+        return self._labels
 
 
 def read_image_file(path: str) -> bytes:
@@ -61,7 +65,8 @@ class FolderSource(FileSource):
             counts.append(len(images))
         if not paths:
             raise InputError(
-                f"{root}: holds neither train.rec nor one folder of images per identity; is it the right one?"
+                f"{root}: holds neither train.rec nor shards (.rec, .tar or .parquet) nor one folder of images per "
+                "identity; is it the right one?"
             )
         super().__init__(paths, np.repeat(np.arange(len(counts)), counts), num_classes=len(counts))
 

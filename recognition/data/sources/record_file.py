@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from recognition.data.record_format import record_place
 from recognition.data.recordio import RecordReader
 from recognition.data.sources.sample import Sample
@@ -29,3 +31,7 @@ class RecordSource:
         """`FILE key KEY at offset OFFSET`."""
         key = int(self.keys[index])
         return record_place(self.reader.path, key, self.reader.offset(key))
+
+    def labels(self) -> np.ndarray | None:
+        """int64 labels of all samples by checks or identity records; None where only the image records hold them."""
+        return self.reader.image_labels()

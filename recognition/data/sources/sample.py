@@ -30,3 +30,7 @@ class Source(Protocol):
     def describe(self, index: int) -> str:
         """Where that sample lies, for error messages."""
         ...
+
+    def labels(self) -> np.ndarray | None:
+        """int64 labels of all samples, not to be changed; None where they cannot be had without touching the images."""
+        ...
