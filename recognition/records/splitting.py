@@ -66,7 +66,7 @@ def _draw(wanted: int, present: np.ndarray, seed: int, reader: RecordReader) -> 
 def _read_list(path: Path, present: np.ndarray, names: list[str] | None) -> np.ndarray:
     """Ascending labels of the listed identities: by name where the first line is one, else by label."""
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-    wanted = [(number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if line.strip()]
+    wanted = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not wanted:
         raise InputError(f"{path}: lists nobody; write a label or a name a line")
     label_of = {name: label for label, name in enumerate(names or ())}

@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import signal
+import threading
 
 import pytest
 
@@ -30,13 +31,14 @@ class Watched:
     """An encoder that remembers what it was given."""
 
     def __init__(self, settings="some", rejects=()):
-        self.settings, self.rejects, self.seen = settings, rejects, []
+        self.settings, self.rejects, self.seen, self.threads = settings, rejects, [], set()
 
     def __repr__(self):
         return self.settings
 
     def __call__(self, payload, where):
         self.seen.append(where())
+        self.threads.add(threading.get_ident())
         if where().endswith(tuple(self.rejects) or "\0"):
             return Rejected("no face", b"\xff\xd8")
         return Encoder()(payload, where)
@@ -45,7 +47,8 @@ class Watched:
 def packed(people, out, prepare=None, **options):
     """Pack, with a point every ten images, and return what was told."""
     told = []
-    pack(list_images(people), out, prepare=prepare or Watched(), images_to_a_point=EVERY, tell=told.append, **options)
+    options = {"images_to_a_point": EVERY, **options}
+    pack(list_images(people), out, prepare=prepare or Watched(), tell=told.append, **options)
     return told
 
 
@@ -135,6 +138,29 @@ def test_killed_at_every_sync_and_every_rename(people, undisturbed, tmp_path):
     assert kills == 16 + 5 + 5
 
 
+@pytest.mark.parametrize("number", range(1, 6))
+def test_killed_while_it_replaces_a_set(number, people, undisturbed, tmp_path):
+    """The new records never stand beside what described the old ones."""
+    out = tmp_path / "out"
+    old = write_people(tmp_path / "old", {"x": 1, "y": 1})
+    (old / "y" / "bad.jpg").write_bytes(b"no picture")
+    packed(old, out, skip_bad=True)
+    before = files_of(out)
+    assert {"failures.csv", "identities.txt", "property", "train.crc", "train.rec"} < set(before)
+
+    def work():
+        at_call(number, os, "replace", kill_self)
+        packed(people, out)
+
+    assert exit_code(work) == -signal.SIGKILL
+    after = {name: data for name, data in files_of(out).items() if name in before}
+    assert (after["train.rec"] == before["train.rec"]) == (number == 1)
+    if number > 1:
+        assert after == {name: undisturbed[name] for name in after}
+    packed(people, out)
+    assert {name: data for name, data in files_of(out).items() if name[0] != "."} == undisturbed
+
+
 def test_killed_again_and_again(people, undisturbed, tmp_path):
     def work():
         at_call(EVERY + 3, LayoutWriter, "add", kill_self)
@@ -210,7 +236,9 @@ def test_other_inputs_are_packed_anew_from_the_first_that_differs(change, people
         case "settings":
             settings, kept = "others", 0
         case "size":
+            stat = first.stat()
             first.write_bytes(first.read_bytes() + b"tail")
+            os.utime(first, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         case "time":
             os.utime(first, ns=(1, 1))
         case "label":
@@ -230,6 +258,41 @@ def test_other_inputs_are_packed_anew_from_the_first_that_differs(change, people
     assert expected in told[0]
     packed(people, tmp_path / "fresh", Watched(settings))
     assert files_of(out) == files_of(tmp_path / "fresh")
+
+
+def test_a_picture_that_changes_hands_is_packed_anew(people, tmp_path, monkeypatch):
+    """The 26th picture of a list becomes the last of the identity before it: no path, size, time or place changes."""
+    lines = [f"{path}\t{int(number >= 25)}" for number, path in enumerate(sorted(people.glob("*/*.png")))]
+    table = tmp_path / "faces.tsv"
+    table.write_text("\n".join(["path\tlabel", *lines]))
+    stopped_at(38, table, tmp_path / "out", monkeypatch)
+    table.write_text("\n".join(["path\tlabel", *lines[:25], lines[25][:-1] + "0", *lines[26:]]))
+    again = Watched()
+    packed(table, tmp_path / "out", again)
+    assert len(again.seen) == COUNT - 20
+    assert [label for label, _ in images_of(tmp_path / "out")] == [0] * 26 + [1] * (COUNT - 26)
+
+
+def test_a_point_of_other_inputs_is_forgotten_for_good(people, undisturbed, tmp_path, monkeypatch):
+    """A picture is changed between two stops, and changed back: the first stop's point behind it says nothing now."""
+    out, picture = tmp_path / "out", people / "carl" / "10.png"
+    good, stat = picture.read_bytes(), picture.stat()
+    stopped_at(38, people, out, monkeypatch)
+    picture.write_bytes((people / "dora" / "0.png").read_bytes())
+    stopped_at(18, people, out, monkeypatch)  # 20 were kept: after the 38th, too
+    assert len((out / "train.rec.journal").read_bytes().splitlines()) == 3
+    picture.write_bytes(good)
+    os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert_goes_on(people, out, undisturbed, 20)
+
+
+def test_points_need_not_lie_at_the_same_images_each_time(people, undisturbed, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    stopped_at(38, people, out, monkeypatch)
+    first = people / "carl" / "10.png"
+    os.utime(first, ns=(1, 1))  # the point after 30 images is none any more, and its inputs were looked at
+    stopped_at(12, people, out, monkeypatch, images_to_a_point=7)
+    assert_goes_on(people, out, undisturbed, 28)
 
 
 @pytest.mark.parametrize("damage", ["rec", "idx", "rows", "torn line", "nonsense"])
@@ -334,8 +397,10 @@ def test_not_one_picture_can_be_packed(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_any_number_of_workers_makes_the_same_set(workers, people, undisturbed, tmp_path):
-    packed(people, tmp_path / "out", workers=workers)
+    prepare = Watched()
+    packed(people, tmp_path / "out", prepare, workers=workers)
     assert files_of(tmp_path / "out") == undisturbed
+    assert len(prepare.threads) <= workers
 
 
 def test_two_packs_never_write_into_one_folder(people, tmp_path):
