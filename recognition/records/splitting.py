@@ -36,6 +36,8 @@ def split(
     """
     if sum(choice is not None for choice in (share, identities, listed)) != 1:
         raise InputError("give one of: the share to hold out, the number of identities, a list of them")
+    if share is not None and not 0 < share < 1:
+        raise InputError(f"a share of {share:g} of the identities cannot be held out; give one between 0 and 1")
     out_dir = Path(out_dir)
     with RecordReader(rec) as reader, new_folder(out_dir) as aside:
         labels_N, names = labels_of(reader), read_names(reader)

@@ -403,6 +403,12 @@ def test_any_number_of_workers_makes_the_same_set(workers, people, undisturbed, 
     assert len(prepare.threads) <= workers
 
 
+def test_no_workers_are_too_few(people, tmp_path):
+    with pytest.raises(InputError, match="0 workers cannot pack; give at least 1"):
+        packed(people, tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_packs_never_write_into_one_folder(people, tmp_path):
     (tmp_path / "out").mkdir()
     with open(tmp_path / "out" / "train.rec.journal", "w") as held:

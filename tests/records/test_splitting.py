@@ -109,10 +109,16 @@ def test_bad_lists(text, message, packed, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
-@pytest.mark.parametrize("options", [{"share": 0}, {"share": 0.01}, {"share": 1}, {"share": -1}, {"identities": 20}])
+@pytest.mark.parametrize("options", [{"share": 0.01}, {"share": 0.99}, {"identities": 20}, {"identities": 0}])
 def test_sides_that_would_be_empty(options, packed, tmp_path):
-    with pytest.raises(InputError, match=r"of 20 identities cannot be held out; take 1 to all but 1"):
+    with pytest.raises(InputError, match=r"(0|20) of 20 identities cannot be held out; take 1 to all but 1"):
         split(packed / "train.rec", tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
+def test_shares_that_are_none(share, packed, tmp_path):
+    with pytest.raises(InputError, match="a share of .* cannot be held out; give one between 0 and 1"):
+        split(packed / "train.rec", tmp_path / "out", share=share)
 
 
 @pytest.mark.parametrize("options", [{}, {"share": 0.1, "identities": 1}])
