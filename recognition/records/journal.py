@@ -110,10 +110,9 @@ class Journal:
                 point, digest = _parsed(line, failures)
             except (ValueError, TypeError, LookupError):
                 break
-            within = point.done <= len(inputs.stats_N2)
             whole = all(size <= kept_size for size, kept_size in zip(point.position, kept))
             spoilt = not skip_bad and any(failure.damaged for failure in point.failures)
-            if not within or not whole or spoilt or inputs.digest(point.done) != digest:
+            if not whole or spoilt or inputs.digest(point.done) != digest:
                 break
             best, best_end, failures = point, end, point.failures
         self._file.truncate(best_end)

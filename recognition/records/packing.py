@@ -64,6 +64,8 @@ def pack(
     `prepare` rejects is left out and listed in `failures.csv`. A picture that cannot be read, or is missing, is an
     InputError, or with `skip_bad` listed too. An identity that loses all its images keeps its label, and is named.
     """
+    if workers is not None and workers < 1:
+        raise InputError(f"{workers} workers cannot pack; give at least 1")
     rec, source = Path(out_dir) / "train.rec", listing.source
     inputs = Inputs(source, repr(prepare))
     if not skip_bad:

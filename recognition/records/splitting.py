@@ -36,6 +36,8 @@ def split(
     """
     if sum(choice is not None for choice in (share, identities, listed)) != 1:
         raise InputError("give one of: the share to hold out, the number of identities, a list of them")
+    if share is not None and not 0 < share < 1:
+        raise InputError(f"a share of {share:g} of the identities cannot be held out; give one between 0 and 1")
     out_dir = Path(out_dir)
     with RecordReader(rec) as reader, new_folder(out_dir) as aside:
         labels_N, names = labels_of(reader), read_names(reader)
@@ -66,7 +68,7 @@ def _draw(wanted: int, present: np.ndarray, seed: int, reader: RecordReader) -> 
 def _read_list(path: Path, present: np.ndarray, names: list[str] | None) -> np.ndarray:
     """Ascending labels of the listed identities: by name where the first line is one, else by label."""
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-    wanted = [(number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if line.strip()]
+    wanted = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not wanted:
         raise InputError(f"{path}: lists nobody; write a label or a name a line")
     label_of = {name: label for label, name in enumerate(names or ())}
