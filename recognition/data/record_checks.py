@@ -11,6 +11,7 @@ then, or the same one under another key. Files by other writers have no checks; 
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 from functools import cached_property
@@ -21,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recognition.atomic import replacing
+from recognition.data.mapping import cut_short
 from recognition.data.record_format import Record, RecordError, record_error
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ NO_IMAGE = -1  # header and identity records
 NO_CLASS = -2  # NaN, negative, fractional
 ROUNDED = -3  # stored as a float32 alone and so large that this may have changed it
 
-REWRITE = "delete it or make it anew with launch/records.py verify --write-checks"
+REWRITE = "delete it, then launch/records.py verify --write-checks makes it anew"
 RECOPY_BOTH = "the .rec or its .idx is damaged: re-copy both"
 
 
@@ -70,10 +72,11 @@ class RecordChecks:
     """
 
     def __init__(
-        self, path: Path, num_rounded: int, labels: np.ndarray, crcs: np.ndarray, sums: tuple[int, int, int]
+        self, path: Path, num_rounded: int, mapped: mmap.mmap, num_records: int, sums: tuple[int, int, int]
     ) -> None:
-        self.path, self.num_rounded = path, num_rounded
-        self._labels, self._crcs = labels, crcs
+        self.path, self.num_rounded, self._map = path, num_rounded, mapped
+        self._labels = np.frombuffer(mapped, "<i8", num_records, HEAD_BYTES)
+        self._crcs = np.frombuffer(mapped, "<u4", num_records, HEAD_BYTES + 8 * num_records)
         self._keys_sum, self._labels_sum, self._crcs_sum = sums
 
     def labels(self, keys: np.ndarray) -> np.ndarray:
@@ -81,6 +84,7 @@ class RecordChecks:
 
         RecordError when the labels are damaged or of other keys.
         """
+        self._require_whole()
         if zlib.crc32(self._labels) != self._labels_sum:
             raise self._changed()
         if zlib.crc32(np.ascontiguousarray(keys, "<i8")) != self._keys_sum:
@@ -89,11 +93,16 @@ class RecordChecks:
 
     def check(self, span: memoryview, place: int, *, rec: Path, key: int, offset: int) -> None:
         """RecordError unless `span`, the record of `key` at `offset` of `rec`, is the one that was written."""
+        self._require_whole()
         if zlib.crc32(span, crc_of_key(key)) != self._crcs[place]:
             if not self._crcs_are_sound:
                 raise self._changed()
             problem = f"the record is not the one that {self.path.name} knows (CRC-32)"
             raise record_error(rec, key, offset, problem, RECOPY_BOTH)
+
+    def _require_whole(self) -> None:
+        if problem := cut_short(self._map):
+            raise RecordError(f"{self.path}: {problem}; re-copy it, {REWRITE}")
 
     @cached_property
     def _crcs_are_sound(self) -> bool:
@@ -113,7 +122,7 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
-            size = file.seek(0, 2)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if head else b""
         if len(head) < HEAD_BYTES or not head.startswith(MAGIC):
             raise RecordError(f"{path}: holds no checks of records, or those of another version; {REWRITE}")
         if zlib.crc32(head[: HEAD.size]) != int.from_bytes(head[HEAD.size :], "little"):
@@ -125,14 +134,13 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
                 f"{num_bytes}: one of them is cut short or of another set; re-copy both and the .idx; if this is the "
                 f".rec that you want, {REWRITE}"
             )
-        if size != HEAD_BYTES + ROW_BYTES * count:
+        if (size := len(mapped)) != HEAD_BYTES + ROW_BYTES * count:
             raise RecordError(f"{path}: has {size} bytes, not {HEAD_BYTES + ROW_BYTES * count}; re-copy it, {REWRITE}")
-        columns = np.memmap(path, np.uint8, mode="r", offset=HEAD_BYTES, shape=(size - HEAD_BYTES,)).view(np.ndarray)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}); {REWRITE}") from error
-    return RecordChecks(path, num_rounded, columns[: 8 * count].view("<i8"), columns[8 * count :].view("<u4"), sums)
+    return RecordChecks(path, num_rounded, mapped, count, sums)
 
 
 def save_checks(file: BinaryIO, keys: np.ndarray, labels: np.ndarray, crcs: np.ndarray, *, rec_bytes: int) -> None:
