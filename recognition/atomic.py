@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from recognition.errors import InputError
 
 
 @contextmanager
@@ -18,6 +21,19 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is None or str(error.filename).endswith(".partial"):
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
+
+
+def hold(handle: int, path: Path) -> None:
+    """Keep the file or folder that is open as `handle` for this process until it is closed.
+
+    InputError while another one has it.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"{path}: another process writes here now; wait for it, or stop it") from error
+    except OSError:  # some network file systems have no locks
+        pass
 
 
 @contextmanager

@@ -342,7 +342,7 @@ def test_two_packs_never_write_into_one_folder(people, tmp_path):
     (tmp_path / "out").mkdir()
     with open(tmp_path / "out" / "train.rec.journal", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match=r"train.rec.journal: another pack writes here now"):
+        with pytest.raises(InputError, match=r"train.rec.journal: another process writes here now"):
             packed(people, tmp_path / "out")
     packed(people, tmp_path / "out")
     assert set(os.listdir(tmp_path / "out")) == SET
