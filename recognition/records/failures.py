@@ -12,7 +12,7 @@ from recognition.faces.photos import LOW_SCORE, NO_FACE, SEVERAL, TOO_SMALL, UNR
 from recognition.page import data_uri, page_environment
 from recognition.records.encode import Failure
 
-CSV, HTML = "failures.csv", "failures.html"
+LISTS = CSV, HTML = "failures.csv", "failures.html"
 MOST_SHOWN = 200  # of each reason: a page of ten thousand pictures helps nobody, and failures.csv has all
 REMEDIES = {
     UNREADABLE: "The file is damaged, missing, or no picture. Restore it from the original.",
@@ -43,12 +43,6 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
         rows.writerow(("path", "label", "reason"))
         rows.writerows((failure.path, failure.label, failure.reason) for failure in failures)
     write_text(folder / HTML, _page(failures))
-
-
-def remove_failures(folder: Path) -> None:
-    """The lists of an earlier time go."""
-    for name in (CSV, HTML):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _page(failures: Sequence[Failure]) -> str:
