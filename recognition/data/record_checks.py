@@ -39,7 +39,7 @@ NO_IMAGE = -1  # header and identity records
 NO_CLASS = -2  # NaN, negative, fractional
 ROUNDED = -3  # stored as a float32 alone and so large that this may have changed it
 
-REWRITE = "delete it, then launch/records.py verify --write-checks makes it anew"
+REWRITE = "delete it and have launch/records.py verify --write-checks make it anew"
 RECOPY_BOTH = "the .rec or its .idx is damaged: re-copy both"
 
 
@@ -88,7 +88,7 @@ class RecordChecks:
         if zlib.crc32(self._labels) != self._labels_sum:
             raise self._changed()
         if zlib.crc32(np.ascontiguousarray(keys, "<i8")) != self._keys_sum:
-            raise RecordError(f"{self.path}: was made of other keys than the index has; re-copy both, {REWRITE}")
+            raise RecordError(f"{self.path}: was made of other keys than the index has; re-copy both, or {REWRITE}")
         return self._labels
 
     def check(self, span: memoryview, place: int, *, rec: Path, key: int, offset: int) -> None:
@@ -102,7 +102,7 @@ class RecordChecks:
 
     def _require_whole(self) -> None:
         if problem := cut_short(self._map):
-            raise RecordError(f"{self.path}: {problem}; re-copy it, {REWRITE}")
+            raise RecordError(f"{self.path}: {problem}; re-copy it, or {REWRITE}")
 
     @cached_property
     def _crcs_are_sound(self) -> bool:
@@ -110,7 +110,7 @@ class RecordChecks:
         return zlib.crc32(self._crcs) == self._crcs_sum
 
     def _changed(self) -> RecordError:
-        return RecordError(f"{self.path}: its bytes have changed since it was written; re-copy it, {REWRITE}")
+        return RecordError(f"{self.path}: its bytes have changed since it was written; re-copy it, or {REWRITE}")
 
 
 def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks | None:
@@ -126,7 +126,7 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
         if len(head) < HEAD_BYTES or not head.startswith(MAGIC):
             raise RecordError(f"{path}: holds no checks of records, or those of another version; {REWRITE}")
         if zlib.crc32(head[: HEAD.size]) != int.from_bytes(head[HEAD.size :], "little"):
-            raise RecordError(f"{path}: its first {HEAD_BYTES} bytes are damaged; re-copy it, {REWRITE}")
+            raise RecordError(f"{path}: its first {HEAD_BYTES} bytes are damaged; re-copy it, or {REWRITE}")
         _, count, rec_bytes, num_rounded, *sums = HEAD.unpack(head[: HEAD.size])
         if (count, rec_bytes) != (num_records, num_bytes):
             raise RecordError(
@@ -134,8 +134,9 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
                 f"{num_bytes}: one of them is cut short or of another set; re-copy both and the .idx; if this is the "
                 f".rec that you want, {REWRITE}"
             )
-        if (size := len(mapped)) != HEAD_BYTES + ROW_BYTES * count:
-            raise RecordError(f"{path}: has {size} bytes, not {HEAD_BYTES + ROW_BYTES * count}; re-copy it, {REWRITE}")
+        expected = HEAD_BYTES + ROW_BYTES * count
+        if (size := len(mapped)) != expected:
+            raise RecordError(f"{path}: has {size} bytes, not {expected}; re-copy it, or {REWRITE}")
     except FileNotFoundError:
         return None
     except OSError as error:

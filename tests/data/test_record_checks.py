@@ -180,7 +180,7 @@ def test_the_padding_counts_too(tmp_path):
 def test_damaged_checks_are_an_error_that_says_what_to_do(damage, message, tmp_path):
     rec, crc = small_set(tmp_path), tmp_path / "train.crc"
     crc.write_bytes(damage(crc.read_bytes()))
-    with pytest.raises(RecordError, match=rf"train\.crc: {message}.*; .*delete it, then .* verify --write-checks"):
+    with pytest.raises(RecordError, match=rf"train\.crc: {message}.*; .*delete it and have .* verify --write-checks"):
         RecordReader(rec)
     with RecordReader(rec, checked=False) as reader:
         write_checks(reader)
@@ -219,7 +219,7 @@ def test_labels_of_other_keys_are_refused(tmp_path):
     idx.write_text(idx.read_text().replace("\n4\t", "\n8000\t"))
     reader = RecordReader(rec)
     assert reader.read(3).label == 1
-    with pytest.raises(RecordError, match="train.crc: was made of other keys than the index has; re-copy both, delete"):
+    with pytest.raises(RecordError, match="train.crc: was made of other keys than the index has; re-copy both, or de"):
         reader.image_labels()
 
 
