@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import uuid
@@ -52,7 +53,8 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(written.fileno())
             os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that cannot be written says so of files that are not there, too
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
