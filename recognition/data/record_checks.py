@@ -140,7 +140,7 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror}); {REWRITE}") from error
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); make it readable, or {REWRITE}") from error
     return RecordChecks(path, num_rounded, mapped, count, sums)
 
 
