@@ -119,8 +119,8 @@ class ArrowSource:
     """Rows of Arrow `tables`: a column of encoded pictures and one of labels, read from any thread.
 
     Pictures are bytes or datasets' {bytes, path}; labels are whole numbers, or names, which are numbered in the order
-    of the alphabet over all tables. `maps` hold the tables' bytes; `files` and their `rows` are where the user has them,
-    for messages. InputError for a row without a picture or label, and for columns of another type.
+    of the alphabet over all tables. The tables' bytes are those of `maps`; `files` and their `rows` are where the user
+    has them, for messages. InputError for a row without a picture or label, and for columns of another type.
     """
 
     def __init__(
