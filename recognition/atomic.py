@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from recognition.errors import InputError
 
 
 @contextmanager
@@ -18,6 +22,19 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is None or str(error.filename).endswith(".partial"):
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
+
+
+def hold(handle: int, path: Path) -> None:
+    """Keep the file or folder that is open as `handle` for this process until it is closed.
+
+    InputError while another one has it.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"{path}: another process writes here now; wait for it, or stop it") from error
+    except OSError:  # some network file systems have no locks
+        pass
 
 
 @contextmanager
@@ -36,7 +53,8 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(written.fileno())
             os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that cannot be written says so of files that are not there, too
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

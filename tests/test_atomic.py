@@ -73,3 +73,16 @@ def test_who_may_read_a_file_does_not_depend_on_who_wrote_it(tmp_path):
         partial.chmod(0o600)
     (tmp_path / "plain.txt").write_text("x")
     assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
+
+
+def test_a_disk_that_cannot_be_written_is_told_with_the_name_that_was_given(tmp_path, monkeypatch):
+    """Linux says EROFS even of removing a file that is not there."""
+
+    def refuse(path, **_):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "touch", refuse)
+    monkeypatch.setattr(type(tmp_path), "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only") as caught:
+        write_text(tmp_path / "a.txt", "new")
+    assert caught.value.filename == str(tmp_path / "a.txt")

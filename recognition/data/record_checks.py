@@ -11,6 +11,7 @@ then, or the same one under another key. Files by other writers have no checks; 
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 from functools import cached_property
@@ -21,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recognition.atomic import replacing
+from recognition.data.mapping import cut_short
 from recognition.data.record_format import Record, RecordError, record_error
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ ROW_BYTES = 8 + 4
 NO_IMAGE = -1  # header and identity records
 NO_CLASS = -2  # NaN, negative, fractional, or rounded to float32
 
-REWRITE = "delete it or make it anew with launch/records.py verify --write-checks"
+REWRITE = "delete it and have launch/records.py verify --write-checks make it anew"
 RECOPY_BOTH = "the .rec or its .idx is damaged: re-copy both"
 
 
@@ -63,8 +65,10 @@ def stored_label(record: Record) -> int:
 class RecordChecks:
     """Labels and CRCs of the records of one file, by their place among the ascending keys."""
 
-    def __init__(self, path: Path, labels: np.ndarray, crcs: np.ndarray, sums: tuple[int, int, int]) -> None:
-        self.path, self._labels, self._crcs = path, labels, crcs
+    def __init__(self, path: Path, mapped: mmap.mmap, num_records: int, sums: tuple[int, int, int]) -> None:
+        self.path, self._map = path, mapped
+        self._labels = np.frombuffer(mapped, "<i8", num_records, HEAD_BYTES)
+        self._crcs = np.frombuffer(mapped, "<u4", num_records, HEAD_BYTES + 8 * num_records)
         self._keys_sum, self._labels_sum, self._crcs_sum = sums
 
     def labels(self, keys: np.ndarray) -> np.ndarray:
@@ -72,19 +76,25 @@ class RecordChecks:
 
         RecordError when the labels are damaged or of other keys.
         """
+        self._require_whole()
         if zlib.crc32(self._labels) != self._labels_sum:
             raise self._changed()
         if zlib.crc32(np.ascontiguousarray(keys, "<i8")) != self._keys_sum:
-            raise RecordError(f"{self.path}: was made of other keys than the index has; re-copy both, {REWRITE}")
+            raise RecordError(f"{self.path}: was made of other keys than the index has; re-copy both, or {REWRITE}")
         return self._labels
 
     def check(self, span: memoryview, place: int, *, rec: Path, key: int, offset: int) -> None:
         """RecordError unless `span`, the record of `key` at `offset` of `rec`, is the one that was written."""
+        self._require_whole()
         if zlib.crc32(span, crc_of_key(key)) != self._crcs[place]:
             if not self._crcs_are_sound:
                 raise self._changed()
             problem = f"the record is not the one that {self.path.name} knows (CRC-32)"
             raise record_error(rec, key, offset, problem, RECOPY_BOTH)
+
+    def _require_whole(self) -> None:
+        if problem := cut_short(self._map):
+            raise RecordError(f"{self.path}: {problem}; re-copy it, or {REWRITE}")
 
     @cached_property
     def _crcs_are_sound(self) -> bool:
@@ -92,7 +102,7 @@ class RecordChecks:
         return zlib.crc32(self._crcs) == self._crcs_sum
 
     def _changed(self) -> RecordError:
-        return RecordError(f"{self.path}: its bytes have changed since it was written; re-copy it, {REWRITE}")
+        return RecordError(f"{self.path}: its bytes have changed since it was written; re-copy it, or {REWRITE}")
 
 
 def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks | None:
@@ -104,11 +114,11 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
-            size = file.seek(0, 2)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if head else b""
         if len(head) < HEAD_BYTES or not head.startswith(MAGIC):
             raise RecordError(f"{path}: holds no checks of records, or those of another version; {REWRITE}")
         if zlib.crc32(head[: HEAD.size]) != int.from_bytes(head[HEAD.size :], "little"):
-            raise RecordError(f"{path}: its first {HEAD_BYTES} bytes are damaged; re-copy it, {REWRITE}")
+            raise RecordError(f"{path}: its first {HEAD_BYTES} bytes are damaged; re-copy it, or {REWRITE}")
         _, count, rec_bytes, *sums = HEAD.unpack(head[: HEAD.size])
         if (count, rec_bytes) != (num_records, num_bytes):
             raise RecordError(
@@ -116,14 +126,14 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
                 f"{num_bytes}: one of them is cut short or of another set; re-copy both and the .idx; if this is the "
                 f".rec that you want, {REWRITE}"
             )
-        if size != HEAD_BYTES + ROW_BYTES * count:
-            raise RecordError(f"{path}: has {size} bytes, not {HEAD_BYTES + ROW_BYTES * count}; re-copy it, {REWRITE}")
-        columns = np.memmap(path, np.uint8, mode="r", offset=HEAD_BYTES, shape=(size - HEAD_BYTES,)).view(np.ndarray)
+        expected = HEAD_BYTES + ROW_BYTES * count
+        if (size := len(mapped)) != expected:
+            raise RecordError(f"{path}: has {size} bytes, not {expected}; re-copy it, or {REWRITE}")
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror}); {REWRITE}") from error
-    return RecordChecks(path, columns[: 8 * count].view("<i8"), columns[8 * count :].view("<u4"), sums)
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); make it readable, or {REWRITE}") from error
+    return RecordChecks(path, mapped, count, sums)
 
 
 def save_checks(file: BinaryIO, keys: np.ndarray, labels: np.ndarray, crcs: np.ndarray, *, rec_bytes: int) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -82,8 +82,11 @@ class RecordWriter:
         self._labels.append(label)
         self._crcs.append(crc)
 
-    def close(self) -> None:
-        """Give the files their names; InputError, and no files, when a key was used twice or there are no records."""
+    def close(self, *, outdated: Iterable[Path] = ()) -> None:
+        """Give the files their names; InputError, and no files, when a key was used twice or there are no records.
+
+        `outdated`: other files that described what was there; they go when all is on the disk, before the first rename.
+        """
         if not self._files:
             return
         try:
@@ -98,7 +101,7 @@ class RecordWriter:
                     file.close()
             # Records never stand beside the index or the checks of their predecessor, wherever this is cut short:
             # without an index they are simply walked, without checks they are unchecked.
-            for name in self._names[1:]:
+            for name in (*outdated, *self._names[1:]):
                 name.unlink(missing_ok=True)
             for aside, name in zip(self._aside, self._names):
                 os.replace(aside, name)

@@ -12,6 +12,7 @@ from types import TracebackType
 import numpy as np
 
 from recognition.data.identity_records import labels_by_identities
+from recognition.data.mapping import cut_short
 from recognition.data.record_checks import RecordChecks, open_checks
 from recognition.data.record_format import (
     EXACT_LABELS,
@@ -125,9 +126,7 @@ class RecordReader:
         return record
 
     def _require_whole(self, key: int, offset: int) -> None:
-        # Touching a mapped page behind the end of its file ends the process, without an exception.
-        if (now := self._map.size()) < len(self._view):
-            problem = f"the file was cut from {len(self._view)} to {now} bytes while it was in use"
+        if problem := cut_short(self._map):
             raise record_error(self.path, key, offset, problem, RECOPY)
 
     def span(self, key: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -67,9 +68,9 @@ class ResumableWriter(RecordWriter):
                 os.fsync(file.fileno())
         return Position(self._offset, self._files[1].tell(), self._rows.tell())
 
-    def close(self) -> None:
+    def close(self, *, outdated: Iterable[Path] = ()) -> None:
         """As that of RecordWriter; what is aside stays unless all went well."""
-        super().close()
+        super().close(outdated=outdated)
         _aside(self.path)[2].unlink()
 
     def abort(self) -> None:

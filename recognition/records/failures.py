@@ -12,7 +12,7 @@ from recognition.page import data_uri, page_environment
 from recognition.records.encode import Failure
 from recognition.records.tables import new_table
 
-CSV, HTML = "failures.csv", "failures.html"
+LISTS = CSV, HTML = "failures.csv", "failures.html"
 MOST_SHOWN = 200  # of each reason: a page of ten thousand pictures helps nobody, and failures.csv has all
 REMEDIES = {
     UNREADABLE: "The file is damaged, missing, or no picture. Restore it from the original.",
@@ -41,12 +41,6 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
         for failure in failures:
             add_row((failure.path, failure.label, failure.reason))
     write_text(folder / HTML, _page(failures))
-
-
-def remove_failures(folder: Path) -> None:
-    """The lists of an earlier time go."""
-    for name in (CSV, HTML):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _page(failures: Sequence[Failure]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ from types import TracebackType
 import numpy as np
 from tqdm import tqdm
 
-from recognition.atomic import naming
+from recognition.atomic import hold, naming
 from recognition.data.resuming import Position
 from recognition.data.row_cache import MISSING, file_stats
 from recognition.data.sources import FileSource
@@ -84,12 +83,10 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b")  # noqa: SIM115 - closed by close
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            hold(self._file.fileno(), path)
+        except InputError:
             self._file.close()
-            raise InputError(f"{path}: another pack writes here now; wait for it, or stop it") from error
-        except OSError:  # some network file systems have no locks
-            pass
+            raise
 
     def __enter__(self) -> Journal:
         return self

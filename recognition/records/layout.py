@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recognition.atomic import write_text
+from recognition.atomic import hold, naming, write_text
 from recognition.data.record_format import EXACT_LABELS
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
@@ -139,15 +139,34 @@ def name_problem(name: str) -> str | None:
 def new_folder(out_dir: Path) -> Iterator[Path]:
     """A folder aside that becomes `out_dir` when the block ends well, and is removed when it does not.
 
-    InputError, before anything is made, when `out_dir` exists and is not empty.
+    InputError, before anything is made, when `out_dir` exists and is not empty, when it is such that no folder can take
+    its place, and while another process makes it. What a killed one left aside goes.
     """
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise InputError(f"{out_dir}: already exists; give the name of a new folder")
+    if out_dir.name in ("", "..") or out_dir.is_symlink() or out_dir.is_mount():
+        # At once: that its name cannot be given to another folder would show when all the work is done.
+        raise InputError(f"{out_dir}: is a folder to stay (a link, a disk, or `.`); give the name of a new one in it")
     aside = out_dir.with_name(out_dir.name + ".partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    with naming(out_dir):
+        aside.mkdir(parents=True, exist_ok=True)
+        handle = os.open(aside, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            hold(handle, aside)
+            with _removed_unless_renamed(aside, out_dir):
+                yield aside
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _removed_unless_renamed(aside: Path, name: Path) -> Iterator[None]:
+    """Empty the folder `aside`, for it to be filled and then called `name`; any error removes it."""
     try:
-        yield aside
-        os.replace(aside, out_dir)
-    finally:
+        for left in aside.iterdir():
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        yield
+        os.replace(aside, name)
+    except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
+        raise

@@ -27,7 +27,8 @@ from recognition.records.encode import (
     prepare_all,
     require_one_size,
 )
-from recognition.records.failures import remove_failures, write_failures
+from recognition.records.failures import LISTS as FAILURES
+from recognition.records.failures import write_failures
 from recognition.records.journal import Inputs, Journal, Point
 from recognition.records.layout import NAMES, LayoutWriter, Written, describe, without_images
 from recognition.records.listing import Listing, list_folder
@@ -97,7 +98,8 @@ def pack(
                     f"{rec}: not one of {len(source)} pictures can be packed; {first.path}: {first.reason}"
                 )
             layout.finish()
-            _replace_set(writer, rec)
+            # A set that is there keeps its description until this one is on the disk; the two never disagree.
+            writer.close(outdated=[rec.with_name(name) for name in ("property", NAMES, *FAILURES)])
         except BaseException:
             writer.abort()
             if journal.is_empty:
@@ -157,14 +159,6 @@ def _write(
     else:
         raise InputError(f"{result}; --skip-bad leaves such pictures out") from result
     progress.done += 1
-
-
-def _replace_set(writer: ResumableWriter, rec: Path) -> None:
-    """Give the records their name, once the set that is there has lost its description: the two never disagree."""
-    for name in ("property", NAMES):
-        rec.with_name(name).unlink(missing_ok=True)
-    remove_failures(rec.parent)
-    writer.close()
 
 
 def _size_remark(size: tuple[int, int]) -> tuple[str, ...]:

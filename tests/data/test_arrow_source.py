@@ -1,5 +1,7 @@
 """Hugging Face data sets: which columns count, what is read, and what is said of rows and files that are no good."""
 
+import re
+import subprocess
 import sys
 
 import numpy as np
@@ -242,3 +244,18 @@ def test_without_the_library_an_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     for rec in (tmp_path / "a.parquet", tmp_path / "saved"):
         assert "pip install -e '.[datasets]'" in error_of(open_source, rec)
+
+
+def test_a_file_cut_while_it_is_mapped_is_an_error_and_no_bus_error(tmp_path):
+    import datasets
+
+    datasets.Dataset.from_dict({"image": [bytes(10_000)] * 3, "label": [0, 1, 2]}).save_to_disk(tmp_path / "set")
+    code = (
+        "import os, sys; from recognition.data.sources import open_source; from recognition.errors import InputError\n"
+        "source = open_source(sys.argv[1]); source.read(2); os.truncate(source.files[0], 5000)\n"
+        "try: source.read(2)\n"
+        "except InputError as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, tmp_path / "set"], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"\.arrow row 2: the file was cut from \d+ to 5000 bytes while it was in use; re-copy", run.stdout)

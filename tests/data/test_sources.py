@@ -120,6 +120,14 @@ def test_lists_of_both_kinds(tmp_path, lines):
     assert source.num_classes == 5
 
 
+def test_a_list_is_read_in_the_order_of_its_lines(tmp_path):
+    """Not in that of paths or labels: whoever shuffled it meant it."""
+    (tmp_path / "train.lst").write_text("0\t1\tc.jpg\n1\t2\ta.jpg\n2\t0\tb.jpg\n")
+    source = open_source(tmp_path / "train.lst")
+    assert [Path(source.describe(i)).name for i in range(3)] == ["c.jpg", "a.jpg", "b.jpg"]
+    assert source.labels().tolist() == [1, 2, 0]
+
+
 @pytest.mark.parametrize(
     "line", ["1\tface.jpg", "face.jpg", "0\t-1\tface.jpg", "0\t1.5\tface.jpg", "a\tb\tc", "0\tnan\tx.jpg"]
 )

@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -209,3 +211,19 @@ def test_payloads_are_views_of_the_file(tmp_path):
     assert isinstance(payload, memoryview)
     assert payload.readonly
     assert io.BytesIO(payload).read() == PICTURES[0][1]
+
+
+def test_a_shard_cut_while_it_is_mapped_is_an_error_and_no_bus_error(tmp_path):
+    path = write_tar(tmp_path / "a.tar", [(0, bytes(10_000))] * 3)
+    code = (
+        "import os, sys; from recognition.data.sources import TarSource; from recognition.errors import InputError\n"
+        "source = TarSource(sys.argv[1]); os.truncate(sys.argv[1], 5000); print(source.describe(2))\n"
+        "try: source.read(2)\n"
+        "except InputError as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    place, error = run.stdout.splitlines()
+    assert place.startswith(f"{path} at offset ")
+    assert error.startswith(f"{place}: the file was cut from ")
+    assert "to 5000 bytes while it was in use; the archive is damaged or cut short: re-copy it" in error

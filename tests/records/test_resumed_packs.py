@@ -1,5 +1,6 @@
 """A pack that was killed, stopped or out of room goes on, and the set equals bit for bit one that was not disturbed."""
 
+import errno
 import fcntl
 import json
 import multiprocessing
@@ -36,6 +37,10 @@ def undisturbed(people, tmp_path):
 
 def kill_self():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def no_room():
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def exit_code(work):
@@ -171,6 +176,52 @@ def test_a_full_disk_is_one_line_and_what_fits_is_kept(room, people, undisturbed
     assert_goes_on(people, tmp_path / "out", undisturbed, done)
 
 
+@pytest.mark.parametrize("sync", [13, 14, 15, 16, 17, 18, 19])
+def test_a_disk_that_is_full_at_the_very_end_leaves_the_set_that_was_there(sync, people, undisturbed, tmp_path):
+    """Four points of four files each are synced before; the last three are those that get their names."""
+    out, errors = tmp_path / "undisturbed", tmp_path / "errors"
+    (people / "bert" / "more.png").write_bytes((people / "anna" / "0.png").read_bytes())
+
+    def work():
+        at_call(sync, os, "fsync", no_room)
+        try:
+            packed(people, out)
+        except OSError as error:
+            errors.write_text(f"{error.strerror}: {error.filename}")
+
+    assert exit_code(work) == 0
+    assert re.fullmatch(r"No space left on device: .*/train\.rec(\.journal)?", errors.read_text())
+    assert {name: data for name, data in files_of(out).items() if name in SET} == undisturbed
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_journal_without_room_is_one_line_and_what_it_said_before_is_kept(first, people, tmp_path):
+    """Pictures that are left out with a large thumbnail make its lines longer than the records."""
+    left_out = "anna/0.png" if first else "carl/0.png"
+    errors = tmp_path / "errors"
+
+    class Rejecting(Watched):
+        def __call__(self, payload, where):
+            return (
+                Rejected("no face", bytes(1 << 17)) if where().endswith(left_out) else super().__call__(payload, where)
+            )
+
+    def work():
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 17, most))
+        told = []
+        try:
+            pack(list_images(people), tmp_path / "out", prepare=Rejecting(), images_to_a_point=EVERY, tell=told.append)
+        except OSError as error:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+            errors.write_text(f"{error.strerror}: {error.filename}: {told}")
+
+    assert exit_code(work) == 0
+    told = [] if first else [f"10 of {COUNT} images are kept: the same command goes on from there"]
+    assert errors.read_text() == f"File too large: {tmp_path / 'out' / 'train.rec.journal'}: {told}"
+    assert os.listdir(tmp_path / "out") == [] if first else set(os.listdir(tmp_path / "out")) == ASIDE
+
+
 @pytest.mark.parametrize("change", ["settings", "size", "time", "label", "path", "fewer"])
 def test_other_inputs_are_packed_anew_from_the_first_that_differs(change, people, tmp_path, monkeypatch):
     out, settings = tmp_path / "out", "some"
@@ -273,7 +324,7 @@ def test_two_packs_never_write_into_one_folder(people, tmp_path):
     (tmp_path / "out").mkdir()
     with open(tmp_path / "out" / "train.rec.journal", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match=r"train.rec.journal: another pack writes here now"):
+        with pytest.raises(InputError, match=r"train.rec.journal: another process writes here now"):
             packed(people, tmp_path / "out")
     packed(people, tmp_path / "out")
     assert set(os.listdir(tmp_path / "out")) == SET

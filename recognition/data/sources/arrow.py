@@ -7,6 +7,7 @@ Both come down to Arrow files that are memory-mapped; for parquet, which has no 
 from __future__ import annotations
 
 import json
+import mmap
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recognition.data.mapping import cut_short
 from recognition.data.sources.content import Content, array_content, file_content, share_of
 from recognition.data.sources.files import read_image_file
 from recognition.data.sources.sample import Sample
@@ -63,9 +65,9 @@ def open_saved(
 ) -> ArrowSource:
     """The samples of Arrow files that `save_to_disk` wrote, one after the other."""
     _require_datasets()
-    tables = [_read_table(file, RECOPY) for file in files]
+    tables, maps = zip(*(_read_table(file, RECOPY) for file in files))
     columns = find_columns([table.schema for table in tables], files, image_column, label_column)
-    return ArrowSource(tables, *columns, files=files, rows=[table.num_rows for table in tables])
+    return ArrowSource(tables, *columns, maps=maps, files=files, rows=[table.num_rows for table in tables])
 
 
 def open_parquet(
@@ -87,8 +89,8 @@ def open_parquet(
             _or_damaged(file, lambda file=file: [None for _ in ParquetFile(file).iter_batches(64)], RECOPY)
         raise InputError(f"{files[0]}: datasets cannot read the set ({error}); see what it says above") from error
     remake = f"remove {datasets.config.HF_DATASETS_CACHE} to have it made again"
-    tables = [_read_table(Path(entry["filename"]), remake) for entry in cached.cache_files]
-    return ArrowSource(tables, *columns, files=files, rows=rows)
+    tables, maps = zip(*(_read_table(Path(entry["filename"]), remake) for entry in cached.cache_files))
+    return ArrowSource(tables, *columns, maps=maps, files=files, rows=rows)
 
 
 def find_columns(
@@ -118,8 +120,8 @@ class ArrowSource:
     """Rows of Arrow `tables`: a column of encoded pictures and one of labels, read from any thread.
 
     Pictures are bytes or datasets' {bytes, path}; labels are whole numbers, or names, which are numbered in the order
-    of the alphabet over all tables. `files` and their `rows` are where the user has them, for messages. InputError for
-    a row without a picture or label, and for columns of another type.
+    of the alphabet over all tables. The tables' bytes are those of `maps`; `files` and their `rows` are where the user
+    has them, for messages. InputError for a row without a picture or label, and for columns of another type.
     """
 
     def __init__(
@@ -128,12 +130,14 @@ class ArrowSource:
         image_column: str,
         label_column: str,
         *,
+        maps: Sequence[mmap.mmap],
         files: Sequence[Path],
         rows: Sequence[int],
     ) -> None:
         self.files = list(files)
         self._file_ends = list(accumulate(rows))
-        batches = [batch for table in tables for batch in table.to_batches() if batch.num_rows]
+        mapped = [(batch, each) for table, each in zip(tables, maps) for batch in table.to_batches() if batch.num_rows]
+        batches, self._maps = [batch for batch, _ in mapped], [each for _, each in mapped]
         self._ends = list(accumulate(batch.num_rows for batch in batches))
         if (self._ends or [0])[-1] != self._file_ends[-1]:
             raise InputError(
@@ -155,8 +159,10 @@ class ArrowSource:
         return self._file_ends[-1]
 
     def read(self, index: int) -> Sample:
-        """Payload (a view of the file) and label; InputError where the row has no picture."""
+        """Payload (a view of the file) and label; InputError where the row has no picture, and for a file cut short."""
         batch = bisect_right(self._ends, index)
+        if problem := cut_short(self._maps[batch]):
+            raise InputError(f"{self.describe(index)}: {problem}; {RECOPY}")
         row = int(index) - (self._ends[batch - 1] if batch else 0)
         encoded, label = self._bytes[batch][row].as_buffer(), int(self._labels[index])
         if encoded is not None:
@@ -246,11 +252,19 @@ def _class_names(schema: pyarrow.Schema, label_column: str) -> int:
     return feature.num_classes if isinstance(feature, ClassLabel) else 0
 
 
-def _read_table(file: Path, remedy: str) -> pyarrow.Table:
-    """The Arrow stream in `file`, memory-mapped."""
+def _read_table(file: Path, remedy: str) -> tuple[pyarrow.Table, mmap.mmap]:
+    """The Arrow stream in `file`, and the map that its bytes are views of."""
     import pyarrow
 
-    return _or_damaged(file, lambda: pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all(), remedy)
+    def read() -> tuple[pyarrow.Table, mmap.mmap]:
+        with open(file, "rb") as opened:
+            try:
+                mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError as error:
+                raise pyarrow.ArrowInvalid("the file is empty") from error
+        return pyarrow.ipc.open_stream(pyarrow.py_buffer(mapped)).read_all(), mapped
+
+    return _or_damaged(file, read, remedy)
 
 
 def _or_damaged(where: object, read: Callable[[], Any], remedy: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recognition.data.mapping import cut_short
 from recognition.data.row_cache import cached_rows
 from recognition.data.sources.content import Content, file_content
 from recognition.data.sources.files import IMAGE_SUFFIXES
@@ -39,11 +40,12 @@ class TarSource:
         self.path = Path(path)
         try:
             with open(self.path, "rb") as file:
-                self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read ({error.strerror}); restore the shard") from error
         except ValueError as error:
             raise InputError(f"{self.path}: the file is empty; re-copy it") from error
+        self._view = memoryview(self._map)
         rows = cached_rows(self.path, self._find, magic=CACHE_MAGIC, made_from=[self.path], least=CACHE_FROM)
         self.offsets, self.sizes, self._labels = rows
         self.num_classes: int | None = int(self._labels.max(initial=-1)) + 1
@@ -52,14 +54,16 @@ class TarSource:
         return len(self.offsets)
 
     def read(self, index: int) -> Sample:
-        """Payload (a view of the file) and label."""
+        """Payload (a view of the file) and label; InputError when the shard was cut short since it was opened."""
         start = int(self.offsets[index])
+        if problem := cut_short(self._map):
+            raise tar_error(self.path, None, start, problem, RECOPY)
         return Sample(self._view[start : start + int(self.sizes[index])], int(self._labels[index]))
 
     def describe(self, index: int) -> str:
         """`FILE member NAME at offset OFFSET`."""
         offset = int(self.offsets[index])
-        return member_place(self.path, name_before(self._view, offset), offset)
+        return member_place(self.path, None if cut_short(self._map) else name_before(self._view, offset), offset)
 
     def labels(self) -> np.ndarray:
         """int64 labels of all samples; not to be changed."""
