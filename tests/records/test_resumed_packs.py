@@ -12,6 +12,7 @@ import signal
 import pytest
 
 from recognition.errors import InputError
+from recognition.records.encode import Rejected
 from recognition.records.layout import LayoutWriter
 from recognition.records.listing import list_images
 from recognition.records.packing import pack
