@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
-from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,8 @@ import torch
 from recognition import __version__
 from recognition.atomic import write_text
 from recognition.config import TrainConfig, config_json
-from recognition.data.label_noise import NoisySource
-from recognition.data.sources import (
-    ArrowSource,
-    FileSource,
-    JoinedSource,
-    RecordSource,
-    Source,
-    SyntheticSource,
-    TarSource,
-)
+from recognition.data.sources import Source
+from recognition.data.sources.content import content_of
 from recognition.runtime import Runtime
 
 FILE = "provenance.json"
@@ -44,7 +34,6 @@ _NOT_HASHED = """
 """
 NOT_HASHED = frozenset(_NOT_HASHED.split())
 _ENDS_BYTES = 1 << 20
-_LEAST_BYTES = 1 << 12
 
 
 def provenance(cfg: TrainConfig, source: Source, runtime: Runtime) -> dict[str, Any]:
@@ -83,7 +72,7 @@ def config_sha256(cfg: TrainConfig) -> str:
 
 
 def data_sha256(source: Source) -> str | None:
-    """SHA-256 that tells training sets apart without reading them whole; None where a set is of no known kind.
+    """SHA-256 that tells training sets apart without reading them whole; None where a file cannot be read.
 
     Record file, tar or parquet shard: its size, index or labels, first and last MB (of many, their share of it). Files:
     names below their common folder, sizes, labels. Synthetic: the parameters. Noise on labels: that of the clean set,
@@ -92,10 +81,10 @@ def data_sha256(source: Source) -> str | None:
     """
     digest = hashlib.sha256()
     try:
-        for part in _facts_of(source):
+        for part in content_of(source, _ENDS_BYTES):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
-    except (OSError, TypeError):
+    except OSError:
         return None
     return digest.hexdigest()
 
@@ -130,48 +119,3 @@ def _entries(run_dir: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError):
         return []
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-
-
-def _facts_of(source: Source, ends_bytes: int | None = None) -> Iterable[bytes | memoryview]:
-    ends_bytes = _ENDS_BYTES if ends_bytes is None else ends_bytes
-    yield json.dumps([type(source).__name__, len(source), source.num_classes]).encode()
-    if isinstance(source, NoisySource):
-        yield repr((source.noise, source.seed)).encode()
-        yield from _facts_of(source.source)
-    elif isinstance(source, JoinedSource):
-        yield str(source.first_labels).encode()
-        for part in source.parts:
-            yield from _facts_of(part, max(_LEAST_BYTES, ends_bytes // len(source.parts)))
-    elif isinstance(source, RecordSource):
-        yield from _facts_of_file(source.reader.path, [source.reader.keys, source.reader.offsets], ends_bytes)
-    elif isinstance(source, TarSource):
-        yield from _facts_of_file(source.path, [source.offsets, source.sizes, source.labels()], ends_bytes)
-    elif isinstance(source, ArrowSource):
-        yield from _bytes_of([source.labels()])
-        for path in source.files:
-            yield from _facts_of_file(path, [], max(_LEAST_BYTES, ends_bytes // len(source.files)))
-    elif isinstance(source, FileSource):
-        folder = os.path.commonpath([os.path.dirname(path) for path in source.paths])
-        for path, label in zip(source.paths, source.labels().tolist()):
-            name = os.fsencode(os.path.relpath(path, folder))
-            yield name + f"\0{os.stat(path).st_size}\0{label}".encode()
-    elif isinstance(source, SyntheticSource):
-        yield str((source.seed, source.renderer.image_size)).encode()
-    else:
-        raise TypeError(type(source))
-
-
-def _facts_of_file(path: Path, index: Iterable[np.ndarray], ends_bytes: int) -> Iterable[bytes | memoryview]:
-    """Size, index, and both ends of a file."""
-    size = path.stat().st_size
-    yield str(size).encode()
-    yield from _bytes_of(index)
-    with open(path, "rb") as file:
-        yield file.read(ends_bytes)
-        file.seek(max(0, size - ends_bytes))
-        yield file.read(ends_bytes)
-
-
-def _bytes_of(arrays: Iterable[np.ndarray]) -> Iterable[memoryview]:
-    for array in arrays:
-        yield memoryview(np.ascontiguousarray(array)).cast("B")

@@ -53,6 +53,13 @@ def decode_into(out_HWC: np.ndarray, payload: Payload, where: Where) -> None:
         _decode_with_pillow(out_HWC, payload, where)
 
 
+def decoded(payload: Payload, where: Where) -> np.ndarray:
+    """Pixels uint8 (H, W, 3) RGB of an image of any size; InputError, beginning with `where()`, for a damaged one."""
+    pixels_HWC = np.empty((*announced_size(payload, where), 3), np.uint8)
+    decode_into(pixels_HWC, payload, where)
+    return pixels_HWC
+
+
 def announced_size(payload: Payload, where: Where) -> tuple[int, int]:
     """Height and width by the header of `payload`, nothing decoded; InputError for what is no image or a huge one."""
     if isinstance(payload, np.ndarray):

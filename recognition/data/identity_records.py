@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recognition.data.record_format import EXACT_LABELS, MAGIC, RecordError
+from recognition.spread import spread
 
 if TYPE_CHECKING:
     from recognition.data.recordio import RecordReader
@@ -82,7 +83,7 @@ def _places(images: np.ndarray, firsts: np.ndarray, ends: np.ndarray, id2: np.nd
 
 def _images_agree(reader: RecordReader, images: np.ndarray, labels: np.ndarray) -> bool:
     # That identities are numbered in the order of their records is a custom, which no byte of the file promises.
-    for place in np.unique(np.linspace(0, len(images) - 1, IMAGES_ASKED).astype(np.int64)):
+    for place in spread(len(images), IMAGES_ASKED):
         try:
             if reader.read(images[place]).label != labels[place]:
                 return False

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from recognition.data.sources import Sample, Source
+from recognition.data.sources.content import Content, content_of
 from recognition.errors import InputError
 from recognition.permutation import MAX_SIZE, permutation_keys, permute
 
 CHOICE_KEY = int.from_bytes(b"noisy", "big")
 DRAW_KEY = int.from_bytes(b"label", "big")
-NOISE_FILE = "noise.csv"
 _IMAGES_AT_ONCE = 4096
 
 
@@ -124,3 +124,8 @@ class NoisySource:
             ids = np.arange(start, min(start + _IMAGES_AT_ONCE, len(clean)))
             noisy[ids] = self.noise.apply(ids, clean[ids], seed=self.seed, **self._counts)
         return noisy
+
+    def content(self, ends_bytes: int) -> Content:
+        """The noise, and what the clean source has."""
+        yield repr((self.noise, self.seed)).encode()
+        yield from content_of(self.source, ends_bytes)

@@ -15,6 +15,7 @@ from recognition.data.record_format import EXACT_LABELS
 from recognition.data.sources import JoinedSource, RecordSource, Source
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
+from recognition.spread import spread
 
 SAMPLE = 256
 _NAMED = 5
@@ -60,11 +61,6 @@ def preflight(source: Source, *, image_size: int, tolerated: int = 0) -> Preflig
     _look_at_images(source, sample, found, image_size, tolerated)
     _look_for_checks(source, found)
     return found
-
-
-def spread(count: int, most: int) -> np.ndarray:
-    """At most `most` of the indices [0, count), ascending and evenly spread, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 def _look_at_labels(source: Source, labels_N: np.ndarray, found: Preflight, tolerated: int) -> None:

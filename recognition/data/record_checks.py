@@ -29,15 +29,14 @@ if TYPE_CHECKING:
     from recognition.data.recordio import RecordReader
 
 MAGIC = b"arcscale check 1"
-# Magic, number of records, bytes of the .rec, number of rounded labels, CRC-32 of keys (int64), of labels, of CRCs.
-HEAD = struct.Struct("<16sqqqIII8x")
+# Magic, number of records, bytes of the .rec, CRC-32 of keys (int64), of labels, of CRCs.
+HEAD = struct.Struct("<16sqqIII16x")
 HEAD_BYTES = HEAD.size + 4
 ROW_BYTES = 8 + 4
 
 # What the column of labels says of records that have none.
 NO_IMAGE = -1  # header and identity records
-NO_CLASS = -2  # NaN, negative, fractional
-ROUNDED = -3  # stored as a float32 alone and so large that this may have changed it
+NO_CLASS = -2  # NaN, negative, fractional, or rounded to float32
 
 REWRITE = "delete it and have launch/records.py verify --write-checks make it anew"
 RECOPY_BOTH = "the .rec or its .idx is damaged: re-copy both"
@@ -57,8 +56,6 @@ def stored_label(record: Record) -> int:
     """The label of `record` in [0, 2^63), or one of the negative codes above."""
     if record.is_marker:
         return NO_IMAGE
-    if record.has_rounded_label:
-        return ROUNDED
     try:
         return record.label
     except RecordError:
@@ -66,15 +63,10 @@ def stored_label(record: Record) -> int:
 
 
 class RecordChecks:
-    """Labels and CRCs of the records of one file, by their place among the ascending keys.
+    """Labels and CRCs of the records of one file, by their place among the ascending keys."""
 
-    `num_rounded` of the labels are lossy (ROUNDED).
-    """
-
-    def __init__(
-        self, path: Path, num_rounded: int, mapped: mmap.mmap, num_records: int, sums: tuple[int, int, int]
-    ) -> None:
-        self.path, self.num_rounded, self._map = path, num_rounded, mapped
+    def __init__(self, path: Path, mapped: mmap.mmap, num_records: int, sums: tuple[int, int, int]) -> None:
+        self.path, self._map = path, mapped
         self._labels = np.frombuffer(mapped, "<i8", num_records, HEAD_BYTES)
         self._crcs = np.frombuffer(mapped, "<u4", num_records, HEAD_BYTES + 8 * num_records)
         self._keys_sum, self._labels_sum, self._crcs_sum = sums
@@ -127,7 +119,7 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
                 raise RecordError(f"{path}: holds no checks of records, or those of another version; {REWRITE}")
             if zlib.crc32(head[: HEAD.size]) != int.from_bytes(head[HEAD.size :], "little"):
                 raise RecordError(f"{path}: its first {HEAD_BYTES} bytes are damaged; re-copy it, or {REWRITE}")
-            _, count, rec_bytes, num_rounded, *sums = HEAD.unpack(head[: HEAD.size])
+            _, count, rec_bytes, *sums = HEAD.unpack(head[: HEAD.size])
             if (count, rec_bytes) != (num_records, num_bytes):
                 raise RecordError(
                     f"{path}: was made of {count} records in {rec_bytes} bytes, but {rec.name} has {num_records} in "
@@ -142,14 +134,13 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
         return None
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}); make it readable, or {REWRITE}") from error
-    return RecordChecks(path, num_rounded, mapped, count, sums)
+    return RecordChecks(path, mapped, count, sums)
 
 
 def save_checks(file: BinaryIO, keys: np.ndarray, labels: np.ndarray, crcs: np.ndarray, *, rec_bytes: int) -> None:
     """Write the checks of a .rec of `rec_bytes`; `keys` (n,) ascending, `labels` and `crcs` in their order."""
     columns = [np.ascontiguousarray(column, kind) for column, kind in ((keys, "<i8"), (labels, "<i8"), (crcs, "<u4"))]
-    num_rounded = int((labels == ROUNDED).sum())
-    head = HEAD.pack(MAGIC, len(keys), rec_bytes, num_rounded, *(zlib.crc32(column) for column in columns))
+    head = HEAD.pack(MAGIC, len(keys), rec_bytes, *(zlib.crc32(column) for column in columns))
     file.write(head + zlib.crc32(head).to_bytes(4, "little"))
     for column in columns[1:]:
         file.write(column.data)

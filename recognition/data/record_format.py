@@ -70,17 +70,11 @@ class Record:
             raise self.error(f"label {value:g} is not a class number", REPACK)
         if value < EXACT_LABELS:
             return int(value)
-        if self.has_rounded_label:
+        if float(np.float32(self.id2)) != value:
             exact = f"float32 is exact below {EXACT_LABELS}"
             problem = f"label {value:.0f} may be rounded ({exact}) and id2 does not hold it"
             raise self.error(problem, "pack the set again with launch/records.py, which keeps large labels")
         return self.id2
-
-    @property
-    def has_rounded_label(self) -> bool:
-        """True for a label so large that float32 may have rounded it, and that id2 does not hold."""
-        value = float(self.labels[0])
-        return EXACT_LABELS <= value < LABELS and float(np.float32(self.id2)) != value
 
     def label_below(self, num_classes: int | None) -> int:
         """`label`; RecordError when it is not below `num_classes` (None: not known)."""

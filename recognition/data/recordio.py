@@ -202,22 +202,6 @@ class RecordReader:
             raise record.error("it has labels and no image", REPACK)
         return labels
 
-    @cached_property
-    def has_rounded_labels(self) -> bool | None:
-        """True where labels from 2^24 on are kept as float32 alone, so that classes run together.
-
-        None where that can be told only by reading all records: there are no checks, and more classes than that.
-        """
-        if self.checks is not None:
-            return self.checks.num_rounded > 0
-        if self.num_classes is not None and self.num_classes <= EXACT_LABELS:
-            return False
-        if not len(self.image_keys):
-            return False
-        # Classes mostly lie in their order, and one writer wrote all the records.
-        last = self.read(self.image_keys[-1])
-        return True if last.has_rounded_label else False if last.labels[0] >= EXACT_LABELS else None
-
 
 def read_property(path: Path) -> int:
     """Number of classes in a `property` file: `classes,height,width`. RecordError when it does not say one."""

@@ -7,6 +7,7 @@ altogether where neither works. With another stamp it is made again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 from recognition.atomic import replacing
 
 HEADER_BYTES = 64
+MISSING = -1
 
 
 def cached_rows(
@@ -27,7 +29,7 @@ def cached_rows(
     Cached from n = `least` on; below, a file more would only be clutter. `magic` has 16 bytes and stands for the rows'
     number and meaning.
     """
-    stamp = file_stamp(made_from)
+    stamp = file_stats(made_from).ravel()
     for cache in cache_places(path):
         if (rows := read_rows(cache, magic, stamp)) is not None:
             return rows
@@ -40,11 +42,14 @@ def cached_rows(
     return rows
 
 
-def file_stamp(paths: Sequence[Path]) -> np.ndarray:
-    """Size in bytes and time of change in ns of each file, int64; -1 for those that do not exist."""
-    stats = [path.stat() if path.exists() else None for path in paths]
-    pairs = [(stat.st_size, stat.st_mtime_ns) if stat else (-1, -1) for stat in stats]
-    return np.array(pairs, dtype=np.int64).ravel()
+def file_stats(paths: Sequence[str | Path]) -> np.ndarray:
+    """Size in bytes and time of change in ns of each file, int64 (n, 2); MISSING where they cannot be had."""
+    stats_n2 = np.full((len(paths), 2), MISSING, np.int64)
+    for row, path in zip(stats_n2, paths):
+        with contextlib.suppress(OSError):
+            stat = os.stat(path)
+            row[:] = stat.st_size, stat.st_mtime_ns
+    return stats_n2
 
 
 def cache_places(path: Path) -> list[Path]:

@@ -14,9 +14,9 @@ from recognition.data.decode import Where
 from recognition.errors import InputError
 from recognition.faces import photos
 from recognition.faces.photos import Aligner
-from recognition.records.encode import Failure, Prepared, Rejected, prepare_all
+from recognition.records.encode import Prepared, Rejected, failure_of, prepare_all
 from recognition.records.failures import HTML, MOST_SHOWN, counts_of, write_failures
-from recognition.records.layout import Packed, new_folder
+from recognition.records.layout import Written, new_folder
 from recognition.records.listing import list_folder
 
 
@@ -46,7 +46,7 @@ class FaceEncoder:
 
 def align_folder(
     folder: str | Path, out_dir: str | Path, encoder: FaceEncoder, *, workers: int | None = None
-) -> Packed:
+) -> Written:
     """Write the face of each photo of a folder per identity into a new folder `out_dir`, at the same relative path.
 
     Names of files that are no .jpg get that ending. Photos without a face are not written: failures.csv and
@@ -69,17 +69,15 @@ def align_folder(
             if isinstance(result, Prepared):
                 _write(aside / _jpeg_name(Path(path).relative_to(folder)), result.jpeg)
                 counts_C[label] += 1
-            elif isinstance(result, Rejected):
-                failures.append(Failure(path, label, result.reason, False, result.thumbnail))
             else:
-                failures.append(Failure(path, label, str(result), damaged=True))
+                failures.append(failure_of(result, path, label))
         write_failures(aside, failures)
     if not counts_C.any():
         raise InputError(f"{folder}: no face could be aligned ({counts_of(failures)}); {out_dir / HTML} shows why")
     remarks, empty = listing.remarks, np.flatnonzero(counts_C == 0)
     if len(empty):
         remarks += (f"{len(empty)} identities have no photo left, first {listing.names[empty[0]]}",)
-    return Packed(out_dir, int(counts_C.sum()), int((counts_C > 0).sum()), remarks, tuple(failures))
+    return Written(out_dir, int(counts_C.sum()), int((counts_C > 0).sum()), remarks, tuple(failures))
 
 
 def _jpeg_name(name: Path) -> Path:

@@ -15,7 +15,7 @@ import simplejpeg
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from recognition.data.decode import Where, announced_size, decode_into, is_jpeg, upright_image
+from recognition.data.decode import Where, announced_size, decoded, is_jpeg, upright_image
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 
@@ -49,6 +49,13 @@ class Failure:
     reason: str
     damaged: bool
     thumbnail: bytes = b""
+
+
+def failure_of(result: Rejected | InputError, path: str, label: int) -> Failure:
+    """How the list names the image at `path` that was left out."""
+    if isinstance(result, Rejected):
+        return Failure(path, label, result.reason, False, result.thumbnail)
+    return Failure(path, label, str(result).removeprefix(f"{path}: "), damaged=True)
 
 
 # Called by several threads at once with a file's bytes and where they lie. InputError for what cannot be read. `repr`
@@ -85,7 +92,7 @@ def to_jpeg(
     if is_jpeg(payload):
         size = announced_size(payload, where)
         if image_size is None or size == (image_size, image_size):
-            decode_into(np.empty((*size, 3), np.uint8), payload, where)
+            decoded(payload, where)
             return payload, size
     pixels_HWC = _fitted(upright_image(payload, where), image_size, fit)
     return simplejpeg.encode_jpeg(pixels_HWC, quality, "RGB", "420"), pixels_HWC.shape[:2]

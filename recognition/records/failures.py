@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from recognition.atomic import naming, replacing, write_text
+from recognition.atomic import replacing, write_text
 from recognition.faces.photos import LOW_SCORE, NO_FACE, SEVERAL, TOO_SMALL, UNREADABLE
 from recognition.page import data_uri, page_environment
 from recognition.records.encode import Failure
+from recognition.records.tables import new_table
 
 LISTS = CSV, HTML = "failures.csv", "failures.html"
 MOST_SHOWN = 200  # of each reason: a page of ten thousand pictures helps nobody, and failures.csv has all
@@ -37,11 +37,9 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
     """Write failures.csv and failures.html into `folder`; nothing when there are no failures."""
     if not failures:
         return
-    listing = folder / CSV
-    with replacing(listing) as aside, naming(listing), open(aside, "w", newline="", errors="surrogateescape") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("path", "label", "reason"))
-        rows.writerows((failure.path, failure.label, failure.reason) for failure in failures)
+    with replacing(folder / CSV) as aside, new_table(aside, ("path", "label", "reason")) as add_row:
+        for failure in failures:
+            add_row((failure.path, failure.label, failure.reason))
     write_text(folder / HTML, _page(failures))
 
 

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -23,13 +22,13 @@ from tqdm import tqdm
 
 from recognition.atomic import hold, naming
 from recognition.data.resuming import Position
+from recognition.data.row_cache import MISSING, file_stats
 from recognition.data.sources import FileSource
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 from recognition.records.encode import Failure
 
 VERSION = "arcscale pack 1"
-MISSING = -1
 _FILES_AT_ONCE = 4096
 
 
@@ -51,7 +50,7 @@ class Inputs:
         self._empty = hashlib.sha256(f"{VERSION}\n{settings}\n".encode())
         self._hash, self._hashed = self._empty.copy(), 0
         starts = range(0, len(source), _FILES_AT_ONCE)
-        blocks = map_in_order(lambda start: _stats(source.paths[start : start + _FILES_AT_ONCE]), starts)
+        blocks = map_in_order(lambda start: file_stats(source.paths[start : start + _FILES_AT_ONCE]), starts)
         bar = tqdm(blocks, "looking at the files", len(starts), unit_scale=_FILES_AT_ONCE, delay=1, disable=None)
         self.stats_N2 = np.concatenate(list(bar))
 
@@ -74,16 +73,6 @@ class Inputs:
         self._hash.update(text.encode(errors="surrogateescape"))
         self._hashed = done
         return self._hash.hexdigest()
-
-
-def _stats(paths: Sequence[str]) -> np.ndarray:
-    """Size and modification time in ns of each file, int64 (n, 2), MISSING where it cannot be had."""
-    stats_n2 = np.full((len(paths), 2), MISSING, np.int64)
-    for row, path in zip(stats_n2, paths):
-        with contextlib.suppress(OSError):
-            stat = os.stat(path)
-            row[:] = stat.st_size, stat.st_mtime_ns
-    return stats_n2
 
 
 class Journal:
@@ -118,10 +107,9 @@ class Journal:
                 point, digest = _parsed(line, failures)
             except (ValueError, TypeError, LookupError):
                 break
-            within = point.done <= len(inputs.stats_N2)
             whole = all(size <= kept_size for size, kept_size in zip(point.position, kept))
             spoilt = not skip_bad and any(failure.damaged for failure in point.failures)
-            if not within or not whole or spoilt or inputs.digest(point.done) != digest:
+            if not whole or spoilt or inputs.digest(point.done) != digest:
                 break
             best, best_end, failures = point, end, point.failures
         self._file.truncate(best_end)

@@ -26,14 +26,19 @@ NAMES = "identities.txt"
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What was written: where it is, how much, the remarks that a user should read, and what had to be left out."""
+class Written:
+    """What was written: a record file or a folder, how much, remarks for the user, and what had to be left out."""
 
     path: Path
     num_images: int
     num_classes: int
     remarks: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are that go with it."""
+        return self.path if self.path.is_dir() else self.path.parent
 
 
 class LayoutWriter:

@@ -76,11 +76,6 @@ class FaceView:
     details: np.ndarray
 
 
-def spread(count: int, most: int = MOST_PICTURES) -> np.ndarray:
-    """Places (int64, ascending) of at most `most` of `count` pictures, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
-
-
 def face_view(pixels_HWC: np.ndarray) -> FaceView:
     """The view of a picture, uint8 RGB of any size."""
     colours = Image.fromarray(pixels_HWC)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 from recognition.records.duplicates import find_duplicates, picture_hash
 from recognition.records.joining import LEFT_OUT, Identities, Joined, apart
-from recognition.records.layout import Packed, new_folder, read_names, without_images, write_set
+from recognition.records.layout import Written, new_folder, read_names, without_images, write_set
 from recognition.records.reading import labelled_images, labels_of, size_of
+from recognition.records.tables import new_table
 
 SOURCES = "sources.csv"
 DUPLICATES = "duplicates.csv"
@@ -30,7 +30,7 @@ def merge(
     *,
     join: Callable[[Sequence[Identities]], Joined] = apart,
     drop_duplicates: bool = False,
-) -> Packed:
+) -> Written:
     """Copy the images of `recs`, their identities joined by `join` (joining.py), into a new set `out_dir`.
 
     Images of an identity lie together, those of earlier sets first. `sources.csv` says which identities each one came
@@ -64,7 +64,7 @@ def merge(
             f"{what}; {out_dir / DUPLICATES} lists them"
         )
     remarks += without_images(counts_C, joined.names)
-    return Packed(out_dir / "train.rec", int(counts_C.sum()), joined.num_classes, tuple(remarks))
+    return Written(out_dir / "train.rec", int(counts_C.sum()), joined.num_classes, tuple(remarks))
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,9 @@ def _write_duplicates(
     path: Path, readers: Sequence[RecordReader], images: _Images, twice: np.ndarray, first_of: np.ndarray
 ) -> None:
     columns = ("set", "key", "label", "new_label")
-    with open(path, "w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow((*columns, *(f"first_{column}" for column in columns)))
+    with new_table(path, (*columns, *(f"first_{column}" for column in columns))) as add_row:
         for place in twice.tolist():
-            rows.writerow([value for where in (place, first_of[place]) for value in _row(readers, images, where)])
+            add_row([value for where in (place, first_of[place]) for value in _row(readers, images, where)])
 
 
 def _row(readers: Sequence[RecordReader], images: _Images, place: int) -> tuple:
@@ -153,8 +151,6 @@ def _write_sources(
         labels = np.flatnonzero(table != LEFT_OUT)
         rows += [(table[label], number, label, reader.path, counts_C[label]) for label in labels.tolist()]
     rows.sort(key=lambda row: row[:3])
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("label", "set", "old_label", "images", "name"))
+    with new_table(path, ("label", "set", "old_label", "images", "name")) as add_row:
         for new_label, _, label, rec, count in rows:
-            writer.writerow((new_label, rec, label, count, joined.names[new_label] if joined.names else ""))
+            add_row((new_label, rec, label, count, joined.names[new_label] if joined.names else ""))

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from recognition.atomic import naming, write_text
-from recognition.data.decode import announced_size
 from recognition.data.label_noise import LabelNoise
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
-from recognition.records.layout import Packed, new_folder
+from recognition.records.layout import Written, describe, new_folder
+from recognition.records.reading import require_images, size_of
+from recognition.records.tables import new_table
 
 NOISE_FILE = "noise.csv"
 _IMAGES_AT_ONCE = 4096
 
 
-def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed: int = 0) -> Packed:
+def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed: int = 0) -> Written:
     """Copy the images of `rec` with noisy labels into a new set `out_dir`; `noise.csv` there lists what was changed.
 
     Images keep their order and bytes, so training on the copy equals training on `rec` under NoisySource. Their keys
@@ -30,32 +29,29 @@ def write_noisy(rec: str | Path, out_dir: str | Path, noise: LabelNoise, *, seed
     out_dir, changed = Path(out_dir), 0
     with RecordReader(rec) as reader, new_folder(out_dir) as aside:
         classes = noise.num_classes(_clean_classes(reader))
-        counts = np.zeros(classes, np.int64)
-        size = announced_size(reader.read(reader.image_keys[0]).payload, lambda: f"{reader.path}, first image")
-        listing = aside / NOISE_FILE
-        with naming(listing), open(listing, "w", newline="") as file, RecordWriter(aside / "train.rec") as writer:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("key", "source_key", "old_label", "new_label"))
+        counts, size = np.zeros(classes, np.int64), size_of(reader)
+        columns = ("key", "source_key", "old_label", "new_label")
+        with new_table(aside / NOISE_FILE, columns) as add_row, RecordWriter(aside / "train.rec") as writer:
             for ids, keys, old, new in _relabelled(reader, noise, seed):
                 for key, source_key, label in zip(ids.tolist(), keys.tolist(), new.tolist()):
                     record = reader.read(source_key)
                     writer.write(key, record.payload, label, id=record.id)
                 here = np.flatnonzero(new != old)
-                rows.writerows(np.stack([ids, keys, old, new], 1)[here].tolist())
+                for row in np.stack([ids, keys, old, new], 1)[here].tolist():
+                    add_row(row)
                 counts += np.bincount(new, minlength=classes)
                 changed += len(here)
-        write_text(aside / "property", f"{classes},{size[0]},{size[1]}")
+        describe(aside, classes, size, names=None)
     remarks = [f"{changed} images have another label than before; {out_dir / NOISE_FILE} lists them"]
     if empty := int((counts == 0).sum()):
         remarks.append(f"{empty} of the {classes} labels have no image")
-    return Packed(out_dir / "train.rec", int(counts.sum()), classes, tuple(remarks))
+    return Written(out_dir / "train.rec", int(counts.sum()), classes, tuple(remarks))
 
 
 def _clean_classes(reader: RecordReader) -> int:
     if reader.num_classes is None:
         raise InputError(f"{reader.path}: does not say how many identities it has; write `property`: C,112,112")
-    if not len(reader.image_keys):
-        raise InputError(f"{reader.path}: holds no image records; give the set that was packed")
+    require_images(reader)
     return reader.num_classes
 
 

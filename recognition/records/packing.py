@@ -17,11 +17,20 @@ from recognition.data.resuming import ResumableWriter, kept_aside
 from recognition.data.sources import FileSource
 from recognition.errors import InputError
 from recognition.log import say
-from recognition.records.encode import Encoder, Failure, Prepare, Prepared, Rejected, prepare_all, require_one_size
+from recognition.records.encode import (
+    Encoder,
+    Failure,
+    Prepare,
+    Prepared,
+    Rejected,
+    failure_of,
+    prepare_all,
+    require_one_size,
+)
 from recognition.records.failures import LISTS as FAILURES
 from recognition.records.failures import write_failures
 from recognition.records.journal import Inputs, Journal, Point
-from recognition.records.layout import NAMES, LayoutWriter, Packed, describe, without_images
+from recognition.records.layout import NAMES, LayoutWriter, Written, describe, without_images
 from recognition.records.listing import Listing, list_folder
 
 PUBLISHED_SIZE = (112, 112)
@@ -31,7 +40,7 @@ IMAGES_TO_A_POINT = 8192
 
 def pack_folder(
     folder: str | Path, out_dir: str | Path, *, image_size: int | None = None, fit: str = "pad", quality: int = 95
-) -> Packed:
+) -> Written:
     """Pack a folder per identity, in the order of their names, into `out_dir`; replaces a set that is there.
 
     JPEGs of the right size keep their bytes; everything else is fitted (encode.py) to `image_size` pixels square and
@@ -49,13 +58,15 @@ def pack(
     workers: int | None = None,
     images_to_a_point: int = IMAGES_TO_A_POINT,
     tell: Callable[[str], None] = say,
-) -> Packed:
+) -> Written:
     """Pack what `prepare` makes of the listed images into `out_dir`; replaces a set that is there when all went well.
 
     The set is a function of the files, `prepare` and `skip_bad`, whatever the number of `workers` (threads). What
     `prepare` rejects is left out and listed in `failures.csv`. A picture that cannot be read, or is missing, is an
     InputError, or with `skip_bad` listed too. An identity that loses all its images keeps its label, and is named.
     """
+    if workers is not None and workers < 1:
+        raise InputError(f"{workers} workers cannot pack; give at least 1")
     rec, source = Path(out_dir) / "train.rec", listing.source
     inputs = Inputs(source, repr(prepare))
     if not skip_bad:
@@ -101,7 +112,7 @@ def pack(
     describe(rec.parent, source.num_classes, progress.size, listing.names)
     write_failures(rec.parent, progress.failures)
     remarks = (*_size_remark(progress.size), *listing.remarks, *without_images(layout.counts_C, listing.names))
-    return Packed(rec, layout.num_images, source.num_classes, remarks, tuple(progress.failures))
+    return Written(rec, layout.num_images, source.num_classes, remarks, tuple(progress.failures))
 
 
 def _resumed(journal: Journal, inputs: Inputs, rec: Path, skip_bad: bool, tell: Callable[[str], None]) -> Point:
@@ -143,11 +154,8 @@ def _write(
     if isinstance(result, Prepared):
         progress.size = require_one_size(result.size, progress.size, partial(source.describe, index))
         layout.add(label, result.jpeg)
-    elif isinstance(result, Rejected):
-        progress.failures.append(Failure(source.paths[index], label, result.reason, False, result.thumbnail))
-    elif skip_bad:
-        path = source.paths[index]
-        progress.failures.append(Failure(path, label, str(result).removeprefix(f"{path}: "), damaged=True))
+    elif skip_bad or isinstance(result, Rejected):
+        progress.failures.append(failure_of(result, source.paths[index], label))
     else:
         raise InputError(f"{result}; --skip-bad leaves such pictures out") from result
     progress.done += 1

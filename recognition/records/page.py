@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from recognition.atomic import write_text
-from recognition.data.decode import announced_size, decode_into, is_jpeg
+from recognition.data.decode import announced_size, decoded, is_jpeg
 from recognition.data.record_format import Record
 from recognition.data.recordio import RecordReader
 from recognition.data.threads import map_in_order
@@ -22,7 +22,8 @@ from recognition.records.counting import Counted, count
 from recognition.records.histograms import class_sizes_svg, file_sizes_svg
 from recognition.records.inspection import Inspection
 from recognition.records.layout import read_names
-from recognition.records.mean_face import FaceView, MeanFace, face_view, spread
+from recognition.records.mean_face import MOST_PICTURES, FaceView, MeanFace, face_view
+from recognition.spread import spread
 
 HTML, JSON = "index.html", "stats.json"
 CLASSES_SHOWN, IMAGES_SHOWN = 4, 8
@@ -90,7 +91,7 @@ def chosen_classes(images_per_class: np.ndarray, each: int = CLASSES_SHOWN) -> d
 
 def _look(reader: RecordReader, seen: Inspection) -> MeanFace:
     """The mean of images spread over the set; their sizes and alignment are put into `seen`."""
-    keys = reader.image_keys[spread(seen.num_images)]
+    keys = reader.image_keys[spread(seen.num_images, MOST_PICTURES)]
     mean = MeanFace()
     looked = tqdm(map_in_order(lambda key: _view(reader.read(key)), keys), "looking", len(keys), delay=1, disable=None)
     for size, view in looked:
@@ -101,14 +102,8 @@ def _look(reader: RecordReader, seen: Inspection) -> MeanFace:
 
 
 def _view(record: Record) -> tuple[tuple[int, int], FaceView]:
-    pixels_HWC = _pixels(record)
+    pixels_HWC = decoded(record.payload, record.where)
     return pixels_HWC.shape[:2], face_view(pixels_HWC)
-
-
-def _pixels(record: Record) -> np.ndarray:
-    pixels_HWC = np.empty((*announced_size(record.payload, record.where), 3), np.uint8)
-    decode_into(pixels_HWC, record.payload, record.where)
-    return pixels_HWC
 
 
 def _shown_class(reader: RecordReader, counted: Counted, label: int, names: list[str]) -> ShownClass:
@@ -123,7 +118,7 @@ def _thumbnail(record: Record) -> str:
     size = announced_size(record.payload, record.where)
     if is_jpeg(record.payload) and max(size) <= THUMBNAIL:
         return data_uri("jpeg", bytes(record.payload))
-    small = Image.fromarray(_pixels(record))
+    small = Image.fromarray(decoded(record.payload, record.where))
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     encoded = io.BytesIO()
     small.save(encoded, "JPEG", quality=90)

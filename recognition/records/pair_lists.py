@@ -12,11 +12,11 @@ import numpy as np
 from recognition.errors import InputError
 from recognition.records.pairing import FOLDS, PathPair
 
-Pairs = tuple[list[PathPair], list[bool]]
+ListedPairs = tuple[list[PathPair], list[bool]]
 FORM = "write `path,path,1` or `path,path,0`, and after it the number of its fold if you have folds"
 
 
-def read_pair_list(path: str | Path, folder: str | Path) -> Pairs:
+def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
     """(P pairs of paths below `folder`, P flags) from a list with commas, tabs or, in their place, spaces.
 
     Lines are `path,path,1` for one person and `path,path,0` (or -1) for two, or with the flag first. A fourth field is
@@ -64,7 +64,7 @@ def read_pair_list(path: str | Path, folder: str | Path) -> Pairs:
     return in_folds(path, pairs, issame, folds) if folds else (pairs, issame)
 
 
-def in_folds(path: Path, pairs: Sequence[PathPair], issame: Sequence[bool], folds: Sequence[str]) -> Pairs:
+def in_folds(path: Path, pairs: Sequence[PathPair], issame: Sequence[bool], folds: Sequence[str]) -> ListedPairs:
     """Pairs and flags of the list `path` ordered by the number of their fold; InputError unless all folds are alike."""
     counts = Counter(map(int, folds))
     if len(folds) != len(pairs) or len(counts) != FOLDS or len(set(counts.values())) != 1:

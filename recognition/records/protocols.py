@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recognition.errors import InputError
-from recognition.records.pair_lists import Pairs, in_folds, lines_of, read_pair_list
+from recognition.records.pair_lists import ListedPairs, in_folds, lines_of, read_pair_list
 from recognition.records.pairing import FOLDS, PathPair
 
 CFP_FOLDER = "Protocol"
@@ -33,7 +33,7 @@ AGEDB_LIST, AGEDB_IMAGES = "04_FINAL_protocol_30_years.mat", "03_Protocol_Images
 FLAT_IMAGES = ("aligned images", "images")
 
 
-def read_protocol(name: str, folder: str | Path, lst: str | Path | None = None) -> Pairs:
+def read_protocol(name: str, folder: str | Path, lst: str | Path | None = None) -> ListedPairs:
     """(P pairs of paths, P flags) of the set `name` (PROTOCOLS) that was unpacked into `folder`.
 
     `lst` is the published list, or CFP's Protocol folder, where it does not lie in `folder` (beside aligned copies of
@@ -47,7 +47,7 @@ def read_protocol(name: str, folder: str | Path, lst: str | Path | None = None) 
     return read(folder, lst)
 
 
-def _read_cfp(folder: Path, protocol: Path) -> Pairs:
+def _read_cfp(folder: Path, protocol: Path) -> ListedPairs:
     frontal, profile = (_cfp_paths(folder, protocol / f"Pair_list_{pose}.txt") for pose in "FP")
     pairs: list[PathPair] = []
     issame: list[bool] = []
@@ -86,7 +86,7 @@ def _cfp_paths(folder: Path, lst: Path) -> dict[str, str]:
     return numbered
 
 
-def _read_agedb(folder: Path, lst: Path) -> Pairs:
+def _read_agedb(folder: Path, lst: Path) -> ListedPairs:
     images = _pictures_of(folder, AGEDB_IMAGES)
     if lst.suffix != ".mat":
         return read_pair_list(lst, images)
@@ -110,7 +110,7 @@ def _read_agedb(folder: Path, lst: Path) -> Pairs:
     return in_folds(lst, pairs, issame, folds)
 
 
-def _read_flat(folder: Path, lst: Path) -> Pairs:
+def _read_flat(folder: Path, lst: Path) -> ListedPairs:
     images = _pictures_of(folder, *FLAT_IMAGES)
     lines = [line.split() for line in lines_of(lst) if line.strip()]
     genuine: list[PathPair] = []
@@ -137,11 +137,11 @@ def _pictures_of(folder: Path, *names: str) -> Path:
     return next((folder / name for name in names if (folder / name).is_dir()), folder)
 
 
-def _read_lfw(folder: Path, lst: Path) -> Pairs:
+def _read_lfw(folder: Path, lst: Path) -> ListedPairs:
     return read_pair_list(lst, folder)
 
 
-PROTOCOLS: dict[str, tuple[Callable[[Path, Path], Pairs], str]] = {
+PROTOCOLS: dict[str, tuple[Callable[[Path, Path], ListedPairs], str]] = {
     "lfw": (_read_lfw, "pairs.txt"),
     "cfp-fp": (_read_cfp, CFP_FOLDER),
     "agedb-30": (_read_agedb, AGEDB_LIST),

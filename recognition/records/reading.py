@@ -14,13 +14,18 @@ from recognition.errors import InputError
 _IMAGES_AT_ONCE = 1 << 16
 
 
+def require_images(reader: RecordReader) -> None:
+    """InputError for a set without a single image."""
+    if not len(reader.image_keys):
+        raise InputError(f"{reader.path}: holds no image records; give the set that was packed")
+
+
 def labels_of(reader: RecordReader) -> np.ndarray:
     """Labels of all images, int64 (N,), in the order of `image_keys`; the records are read only where they have to be.
 
     InputError for a label that is not below the number of identities, and for damage.
     """
-    if not len(reader.image_keys):
-        raise InputError(f"{reader.path}: holds no image records; give the set that was packed")
+    require_images(reader)
     labels_N = reader.image_labels()
     if labels_N is None:
         keys = tqdm(reader.image_keys, f"labels of {reader.path}", unit="image", delay=1, disable=None)

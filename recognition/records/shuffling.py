@@ -20,8 +20,8 @@ from recognition.data.record_index import scan_records
 from recognition.data.recordio import Record, RecordReader, RecordWriter
 from recognition.errors import InputError
 from recognition.permutation import permutation_keys, permute
-from recognition.records.layout import Packed, describe, new_folder, read_names
-from recognition.records.reading import size_of
+from recognition.records.layout import Written, describe, new_folder, read_names
+from recognition.records.reading import require_images, size_of
 
 # Half of it is for a bucket; the rest for one that is larger than the mean, the files' buffers, and what was read.
 MEMORY_BYTES = 1 << 30
@@ -29,7 +29,7 @@ MOST_BUCKETS = 512  # open files
 _IMAGES_AT_ONCE = 4096
 
 
-def shuffle(rec: str | Path, out_dir: str | Path, *, seed: int = 0, memory_bytes: int = MEMORY_BYTES) -> Packed:
+def shuffle(rec: str | Path, out_dir: str | Path, *, seed: int = 0, memory_bytes: int = MEMORY_BYTES) -> Written:
     """Copy the images of `rec` in an order that is a function of `seed` into a new set `out_dir`.
 
     Keys are 0, 1, 2, ...; labels are exact. There are no identity records, since the images of an identity no longer
@@ -38,9 +38,8 @@ def shuffle(rec: str | Path, out_dir: str | Path, *, seed: int = 0, memory_bytes
     """
     out_dir = Path(out_dir)
     with RecordReader(rec) as reader, new_folder(out_dir) as aside:
+        require_images(reader)
         count = len(reader.image_keys)
-        if not count:
-            raise InputError(f"{reader.path}: holds no image records; give the set that was packed")
         images_each = math.ceil(count / _num_buckets(reader, memory_bytes))
         size, names = size_of(reader), read_names(reader)
         paths = [aside / f"bucket-{number:03d}" for number in range(math.ceil(count / images_each))]
@@ -51,7 +50,7 @@ def shuffle(rec: str | Path, out_dir: str | Path, *, seed: int = 0, memory_bytes
             num_classes = largest + 1
             remarks = [f"the set did not say how many identities it has: `property` now says {num_classes}"]
         describe(aside, num_classes, size, names)
-    return Packed(out_dir / "train.rec", count, num_classes, tuple(remarks))
+    return Written(out_dir / "train.rec", count, num_classes, tuple(remarks))
 
 
 def _num_buckets(reader: RecordReader, memory_bytes: int) -> int:

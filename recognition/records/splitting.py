@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,9 @@ import numpy as np
 from recognition.data.recordio import RecordReader
 from recognition.errors import InputError
 from recognition.permutation import permutation_keys, permuted_first
-from recognition.records.layout import NAMES, Packed, new_folder, read_names, write_set
+from recognition.records.layout import NAMES, Written, new_folder, read_names, write_set
 from recognition.records.reading import labelled_images, labels_of, size_of
+from recognition.records.tables import new_table
 from recognition.training.class_map import COLUMNS
 
 REST, HELD_OUT = "train", "held_out"
@@ -26,7 +26,7 @@ def split(
     identities: int | None = None,
     listed: str | Path | None = None,
     seed: int = 0,
-) -> tuple[Packed, Packed]:
+) -> tuple[Written, Written]:
     """Divide `rec` into two new sets `out_dir`/train and `out_dir`/held_out; returns both.
 
     Held out is a `share` of the identities, or that many of them, drawn by `seed`, or those `listed` in a file, a label
@@ -36,6 +36,8 @@ def split(
     """
     if sum(choice is not None for choice in (share, identities, listed)) != 1:
         raise InputError("give one of: the share to hold out, the number of identities, a list of them")
+    if share is not None and not 0 < share < 1:
+        raise InputError(f"a share of {share:g} of the identities cannot be held out; give one between 0 and 1")
     out_dir = Path(out_dir)
     with RecordReader(rec) as reader, new_folder(out_dir) as aside:
         labels_N, names = labels_of(reader), read_names(reader)
@@ -66,7 +68,7 @@ def _draw(wanted: int, present: np.ndarray, seed: int, reader: RecordReader) -> 
 def _read_list(path: Path, present: np.ndarray, names: list[str] | None) -> np.ndarray:
     """Ascending labels of the listed identities: by name where the first line is one, else by label."""
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-    wanted = [(number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if line.strip()]
+    wanted = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not wanted:
         raise InputError(f"{path}: lists nobody; write a label or a name a line")
     label_of = {name: label for label, name in enumerate(names or ())}
@@ -80,7 +82,7 @@ def _read_list(path: Path, present: np.ndarray, names: list[str] | None) -> np.n
 
 def _write_side(
     reader: RecordReader, labels_N: np.ndarray, old: np.ndarray, names: list[str] | None, folder: Path, final: Path
-) -> Packed:
+) -> Written:
     """Write the images of the identities `old` (ascending labels) into `folder`, which will be called `final`."""
     new_names = None if names is None else [names[label] for label in old.tolist()]
     places = np.flatnonzero(np.isin(labels_N, old))
@@ -89,8 +91,7 @@ def _write_side(
     sets = np.zeros(len(places), np.int32)
     images = labelled_images([reader], sets, reader.image_keys[places], new_labels, title=f"writing {final}")
     counts_C = write_set(folder, images, num_classes=len(old), size=size_of(reader), names=new_names)
-    with open(folder / LABELS, "w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(COLUMNS)
-        rows.writerows(enumerate(old.tolist()))
-    return Packed(final / "train.rec", int(counts_C.sum()), len(old))
+    with new_table(folder / LABELS, COLUMNS) as add_row:
+        for row in enumerate(old.tolist()):
+            add_row(row)
+    return Written(final / "train.rec", int(counts_C.sum()), len(old))

@@ -1,13 +1,25 @@
-"""Rows of a CSV file with a header, separated by commas or tabs, each with the line that an error about it names."""
+"""CSV files with a header: read, separated by commas or tabs, each row with the line that an error about it names; and
+written. File names that are no UTF-8 survive both."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from recognition.atomic import naming
 from recognition.errors import InputError
+
+
+@contextmanager
+def new_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Iterable], object]]:
+    """What adds a row to a new table at `path`, whose header names the `columns`; an OSError names `path`."""
+    with naming(path), open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        add_row = csv.writer(file, lineterminator="\n").writerow
+        add_row(columns)
+        yield add_row
 
 
 class Table:

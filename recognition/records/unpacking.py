@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,12 +10,13 @@ from tqdm import tqdm
 from recognition.atomic import naming
 from recognition.data.decode import is_jpeg
 from recognition.data.recordio import RecordReader
-from recognition.records.layout import NAMES, Packed, new_folder, read_names
+from recognition.records.layout import NAMES, Written, new_folder, read_names
+from recognition.records.tables import new_table
 
-TABLE = "images.csv"
+TABLE, COLUMNS = "images.csv", ("path", "label", "name")
 
 
-def unpack(rec: str | Path, out_dir: str | Path, *, table: bool = False) -> Packed:
+def unpack(rec: str | Path, out_dir: str | Path, *, table: bool = False) -> Written:
     """Write the images of `rec` into a new folder `out_dir`, one folder per identity, files named by key.
 
     Folders have the names in `identities.txt` where it is there, else the label. Where these sort as the labels do,
@@ -29,7 +28,7 @@ def unpack(rec: str | Path, out_dir: str | Path, *, table: bool = False) -> Pack
         names, made = read_names(reader), set()
         digits = len(str((reader.num_classes or 1_000_000) - 1))
         keys = tqdm(reader.image_keys, f"unpacking {reader.path}", unit="image", delay=1, disable=None)
-        with _table(aside / TABLE if table else None) as add_row:
+        with new_table(aside / TABLE, COLUMNS) if table else nullcontext(lambda row: None) as add_row:
             for key in keys:
                 record = reader.read(key)
                 label = record.label
@@ -48,19 +47,7 @@ def unpack(rec: str | Path, out_dir: str | Path, *, table: bool = False) -> Pack
     remarks = ()
     if names is not None and names != sorted(names) and not table:
         remarks = (f"the names do not sort as the labels do: --csv writes {TABLE}, which packs with the same labels",)
-    return Packed(out_dir, count, len(made), remarks)
-
-
-@contextmanager
-def _table(path: Path | None) -> Iterator[Callable[[tuple], object]]:
-    """What adds a row to the table at `path`; None: no table, rows go nowhere."""
-    if path is None:
-        yield lambda row: None
-        return
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        add_row = csv.writer(file, lineterminator="\n").writerow
-        add_row(("path", "label", "name"))
-        yield add_row
+    return Written(out_dir, count, len(made), remarks)
 
 
 def _suffix(payload: bytes | memoryview) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recognition.atomic import replacing, write_text
-from recognition.data.decode import announced_size, decode_into
+from recognition.data.decode import decoded
 from recognition.data.record_checks import checks_path, write_checks
 from recognition.data.record_format import EXACT_LABELS, REPACK
 from recognition.data.recordio import RecordReader
@@ -18,7 +18,8 @@ from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 from recognition.records.duplicates import find_duplicates, picture_hash
 from recognition.records.inspection import UNREADABLE, Inspection
-from recognition.records.mean_face import FaceView, MeanFace, face_view, spread
+from recognition.records.mean_face import MOST_PICTURES, FaceView, MeanFace, face_view
+from recognition.spread import spread
 
 MEAN_FACE, DUPLICATES = "mean_face.png", "duplicates.csv"
 
@@ -39,7 +40,7 @@ def verify(rec: str | Path, *, out_dir: Path | None = None) -> Inspection:
         labels = np.full(len(keys), UNREADABLE, np.int64)
         hashes = np.zeros(len(keys), np.uint64)
         viewed = np.zeros(len(keys), bool)
-        viewed[spread(len(keys))] = True
+        viewed[spread(len(keys), MOST_PICTURES)] = True
         mean = MeanFace()
         checked = map_in_order(lambda place: _check_image(reader, int(keys[place]), viewed[place]), range(len(keys)))
         checked = tqdm(checked, f"checking {reader.path}", len(keys), unit="image", delay=1, disable=None)
@@ -93,13 +94,11 @@ def _check_image(reader: RecordReader, key: int, viewed: bool) -> _Image | Input
     try:
         record = reader.read(key)
         label = record.label_below(reader.num_classes)
-        size = announced_size(record.payload, record.where)
-        pixels_HWC = np.empty((*size, 3), np.uint8)
-        decode_into(pixels_HWC, record.payload, record.where)
+        pixels_HWC = decoded(record.payload, record.where)
     except InputError as error:
         return error
     view = face_view(pixels_HWC) if viewed else None
-    return _Image(label, size, len(record.payload), picture_hash(record.payload), view)
+    return _Image(label, pixels_HWC.shape[:2], len(record.payload), picture_hash(record.payload), view)
 
 
 def _gaps(reader: RecordReader) -> Iterator[str]:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from recognition.spread import spread
 from recognition.verification.protocol import VerificationResult
 
 GENUINE, IMPOSTOR, INK, FAINT = "#14746f", "#c2543d", "#26323f", "#8794a3"
@@ -35,11 +36,6 @@ STYLE = {
 }
 
 
-def thinned(length: int, most: int = MAX_POINTS) -> np.ndarray:
-    """Indices of at most `most` of `length` points, evenly spread, both ends kept."""
-    return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))
-
-
 def roc_svg(result: VerificationResult) -> str:
     """True accept rate over the false accept rate (log axis), with the figures of the table marked."""
     lowest = 1 / result.num_impostor
@@ -47,7 +43,7 @@ def roc_svg(result: VerificationResult) -> str:
     # One point per false accept rate: the best true accept rate that it allows.
     last = np.flatnonzero(np.diff(far, append=2) > 0)
     far, tar = np.maximum(far[last], lowest / 2), tar[last]
-    keep = np.unique(np.r_[np.arange(min(len(far), 200)), thinned(len(far))])
+    keep = np.unique(np.r_[np.arange(min(len(far), 200)), spread(len(far), MAX_POINTS)])
 
     def draw(axes: Axes) -> None:
         axes.step(far[keep], tar[keep], where="post", color=GENUINE, lw=2)

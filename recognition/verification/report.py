@@ -33,8 +33,9 @@ import simplejpeg
 from recognition.atomic import write_text
 from recognition.data.substitutes import BadRecord
 from recognition.page import data_uri, page_environment, shown
+from recognition.spread import spread
 from recognition.strict_json import finite
-from recognition.verification.charts import cosine, histogram_svg, loss_svg, roc_svg, score_histogram, thinned
+from recognition.verification.charts import MAX_POINTS, cosine, histogram_svg, loss_svg, roc_svg, score_histogram
 from recognition.verification.glossary import GLOSSARY
 from recognition.verification.pairs import Pairs
 from recognition.verification.scores import Score
@@ -86,7 +87,7 @@ def _target_facts(name: str, score: Score) -> dict[str, Any]:
     false_accepts = np.flatnonzero(accepted_P & ~result.issame_P)
     false_rejects = np.flatnonzero(~accepted_P & result.issame_P)
     edges, genuine, impostor = score_histogram(result)
-    keep = thinned(len(result.roc_far))
+    keep = spread(len(result.roc_far), MAX_POINTS)
     return {
         "name": name,
         "pairs": len(result.issame_P),
@@ -121,7 +122,7 @@ def _training_facts(rows: Iterable[Mapping[str, Any]] | None) -> dict[str, list]
     rows = [row for row in rows or () if row.get("kind") == "train"]
     if not rows:
         return None
-    rows = [rows[index] for index in thinned(len(rows))]
+    rows = [rows[index] for index in spread(len(rows), MAX_POINTS)]
     return {key: [row.get(key) for row in rows] for key in ("step", "loss", "lr")}
 
 

@@ -13,6 +13,7 @@ import pytest
 from recognition.data.label_noise import NoisySource, parse_noise
 from recognition.data.recordio import RecordWriter
 from recognition.data.sources import Source, SyntheticSource, open_source
+from recognition.errors import InputError
 from tests.pictures import jpeg
 
 SIZE, CLASSES = 16, 5
@@ -21,6 +22,21 @@ LABELS = [0] * 3 + [1] * 7 + [2] * 1 + [3] * 6 + [4] * 5
 SHARDS = (slice(0, 7), slice(7, 8), slice(8, 22))
 Pictures = Sequence[tuple[int, bytes]]
 PICTURES: Pictures = [(label, jpeg(seed, SIZE)) for seed, label in enumerate(LABELS)]
+
+
+def error_of(call: Callable, *args: object, **options: object) -> str:
+    """The one line of the InputError that this call ends in."""
+    with pytest.raises(InputError) as caught:
+        call(*args, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert ";" in message, "an error says what to do"
+    return message
+
+
+def content(source: Source) -> list[tuple[int, bytes]]:
+    """Label and stored bytes of each sample."""
+    return [(source.read(index).label, bytes(source.read(index).payload)) for index in range(len(source))]
 
 
 def write_records(rec: Path, pictures: Pictures, *, classes: int | None = CLASSES) -> Path:

@@ -8,25 +8,11 @@ import numpy as np
 import pytest
 
 from recognition.data.sources import open_source
-from recognition.errors import InputError
-from tests.data.source_kinds import CLASSES, LABELS, PICTURES, hugging_face_set, write_tar
+from tests.data.source_kinds import CLASSES, LABELS, PICTURES, content, error_of, hugging_face_set, write_tar
 from tests.data.source_kinds import hugging_face as hugging_face
 from tests.pictures import jpeg
 
 pytestmark = pytest.mark.usefixtures("hugging_face")
-
-
-def error_of(call, *args, **options):
-    with pytest.raises(InputError) as caught:
-        call(*args, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert ";" in message, "an error says what to do"
-    return message
-
-
-def content(source):
-    return [(source.read(index).label, bytes(source.read(index).payload)) for index in range(len(source))]
 
 
 def write_table(path, **columns):

@@ -159,34 +159,12 @@ def label_file(folder, labels, *, classes=None):
     return RecordReader(write_files(folder, b"".join(frames), index.encode()))
 
 
-@pytest.mark.parametrize(
-    ("labels", "classes", "rounded"),
-    [
-        ([0, 1], 2, False),
-        ([0, 1], LARGE, False),
-        ([0, LARGE + 1], LARGE + 2, True),
-        ([LARGE + 1, 0], LARGE + 2, None),
-        ([0, 1], None, None),
-    ],
-)
-def test_rounded_labels_are_recognised_where_that_takes_no_reading(labels, classes, rounded, tmp_path):
-    reader = label_file(tmp_path, labels, classes=classes)
-    assert reader.has_rounded_labels is rounded
+def test_a_rounded_label_is_an_error_once_there_are_checks(tmp_path):
+    reader = label_file(tmp_path, [0, LARGE + 1], classes=LARGE + 2)
+    assert reader.image_labels() is None
     write_checks(reader)
-    reader = RecordReader(reader.path)
-    assert reader.has_rounded_labels is (max(labels) >= LARGE)
-    assert reader.checks.num_rounded == sum(label >= LARGE for label in labels)
-    if max(labels) >= LARGE:
-        with pytest.raises(RecordError, match="label 16777216 may be rounded"):
-            reader.image_labels()
-
-
-def test_a_set_without_images_has_no_rounded_labels(tmp_path):
-    with RecordWriter(tmp_path / "a.rec") as writer:
-        writer.write(0, b"", [2, 3])
-        writer.write(2, b"", [1, 2])
-    (tmp_path / "property").write_text(f"{LARGE + 1},112,112")
-    assert RecordReader(tmp_path / "a.rec", checked=False).has_rounded_labels is False
+    with pytest.raises(RecordError, match="key 1 at offset 36: label 16777216 may be rounded"):
+        RecordReader(reader.path).image_labels()
 
 
 def test_our_own_large_labels_are_exact(tmp_path):
@@ -196,8 +174,6 @@ def test_our_own_large_labels_are_exact(tmp_path):
     (tmp_path / "property").write_text(f"{1 << 32},112,112")
     reader = RecordReader(tmp_path / "a.rec")
     assert reader.image_labels().tolist() == [LARGE + 1, (1 << 31) + 1]
-    assert reader.has_rounded_labels is False
-    assert RecordReader(tmp_path / "a.rec", checked=False).has_rounded_labels is False
 
 
 @pytest.mark.parametrize("text", [b"many", b"9" * 5000, b"\xd9\xa3,112,112", b"", b"-3,112,112", b"x" * (1 << 20)])

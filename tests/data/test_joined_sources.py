@@ -9,22 +9,19 @@ import pytest
 from recognition.data.sources import JoinedSource, SyntheticSource, open_source, rec_folder
 from recognition.data.sources import opening as module
 from recognition.data.sources.shards import expand, rec_entries, shards_in
-from recognition.errors import InputError
-from tests.data.source_kinds import CLASSES, LABELS, PICTURES, SHARDS, SIZE, write_folders, write_records, write_tar
+from tests.data.source_kinds import (
+    CLASSES,
+    LABELS,
+    PICTURES,
+    SHARDS,
+    SIZE,
+    content,
+    error_of,
+    write_folders,
+    write_records,
+    write_tar,
+)
 from tests.pictures import jpeg
-
-
-def error_of(call, *args, **options):
-    with pytest.raises(InputError) as caught:
-        call(*args, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert ";" in message, "an error says what to do"
-    return message
-
-
-def content(source):
-    return [(source.read(index).label, bytes(source.read(index).payload)) for index in range(len(source))]
 
 
 def touch(folder, *names):

@@ -37,7 +37,7 @@ def test_the_bytes_of_the_file_are_those_that_its_description_says(tmp_path):
     labels = struct.pack("<10q", *LABELS)
     crcs = struct.pack("<10I", *(zlib.crc32(key.to_bytes(8, "little") + span) for key, span in enumerate(spans)))
     sums = [zlib.crc32(column) for column in (struct.pack("<10q", *range(10)), labels, crcs)]
-    head = struct.pack("<16sqqqIII8x", b"arcscale check 1", 10, len(data), 0, *sums)
+    head = struct.pack("<16sqqIII16x", b"arcscale check 1", 10, len(data), *sums)
     assert crc == head + struct.pack("<I", zlib.crc32(head)) + labels + crcs
 
 
@@ -49,7 +49,6 @@ def test_a_file_by_mxnet_is_unchecked_until_its_checks_are_made(tmp_path):
             assert write_checks(reader) == tmp_path / layout / "train.crc"
             assert reader.checks is None
         with RecordReader(tmp_path / layout / "train.rec") as reader:
-            assert reader.checks.num_rounded == 0
             assert len(list(reader)) == len(reader)
             assert reader.image_labels().tolist() == [int(r["label"][0]) for r in expected["records"].values()]
         assert not list((tmp_path / layout).glob(".*"))

@@ -7,8 +7,8 @@ import pytest
 
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.sources import ListSource, RecordSource, open_source
-from recognition.errors import InputError
 from tests.conftest import FIXTURES
+from tests.data.source_kinds import error_of
 from tests.pictures import encoded
 
 RECORDS = FIXTURES / "recordio"
@@ -31,15 +31,6 @@ def write_records(folder, labels, *, prop=None):
     if prop is not None:
         (folder / "property").write_text(f"{prop},112,112")
     return folder
-
-
-def error_of(call, *args, **options):
-    with pytest.raises(InputError) as caught:
-        call(*args, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert ";" in message, "an error says what to do"
-    return message
 
 
 def test_records_leave_out_header_and_identity_records():

@@ -193,14 +193,13 @@ def _errors(source: RecordSource, loader: Loader, base: Base, *, with_checks: bo
 def _read_labels(source: RecordSource, base: Base, *, with_checks: bool) -> None:
     try:
         labels = source.reader.image_labels()
-        rounded = source.reader.has_rounded_labels
     except InputError as error:
         _require_named(str(error), (str(source.reader.path), str(source.reader.path.with_suffix(".crc"))))
         return
     if labels is not None and (labels.dtype, labels.shape) != (np.int64, (len(source),)):
         raise Wrong(f"labels {labels.dtype} {labels.shape} of {len(source)} images")
-    if with_checks and (rounded or labels.tolist() != [base.images[key][1] for key in source.keys.tolist()]):
-        raise Wrong(f"labels {labels}, rounded {rounded}, are not what was written, and the checks were silent")
+    if with_checks and labels.tolist() != [base.images[key][1] for key in source.keys.tolist()]:
+        raise Wrong(f"labels {labels} are not what was written, and the checks were silent")
 
 
 def _require_named(message: str, beginnings: tuple[str, ...]) -> None:

@@ -41,8 +41,8 @@ def records(*arguments, code: int = 0) -> str:
 def test_align(photos, detector, tmp_path):
     out = tmp_path / "out"
     lines = records("align", photos, out, "--detector", detector, "--image-size", 224).splitlines()
-    assert lines[0] == f"aligned 6 photos of 2 identities, into {out}"
-    assert lines[1] == f"note: 1 photos were left out: 1 unreadable; {out / 'failures.html'} shows them"
+    assert lines[0] == f"aligned 6 photos of 2 identities into {out}"
+    assert lines[1] == f"note: 1 pictures were left out: 1 unreadable; {out / 'failures.html'} shows them"
     assert len(list(out.glob("*/*.jpg"))) == 6
 
 

@@ -1,81 +1,53 @@
-"""The new folder that a command makes: whole or not at all, one process at a time, errors that say where."""
+"""InsightFace's layout by hand: the records around the images, read as MXNet's own reader would."""
 
-import errno
-import fcntl
-import os
-from pathlib import Path
+import struct
 
+import numpy as np
 import pytest
 
-from recognition.errors import InputError
-from recognition.records.layout import new_folder
+from recognition.data.recordio import RecordReader, RecordWriter
+from recognition.records.layout import LayoutWriter, without_images
+from recognition.records.verifying import verify
+from tests.pictures import jpeg
 
 
-def test_what_a_killed_command_left_aside_goes(tmp_path):
-    left = tmp_path / "out.partial"
-    (left / "inner").mkdir(parents=True)
-    (left / "inner" / "file").touch()
-    (left / "file").touch()
-    (left / "link").symlink_to(tmp_path)
-    with new_folder(tmp_path / "out") as aside:
-        assert aside == left
-        assert not os.listdir(aside)
-        (aside / "new").touch()
-    assert os.listdir(tmp_path) == ["out"]
-    assert os.listdir(tmp_path / "out") == ["new"]
+def write_layout(rec, images, classes):
+    with RecordWriter(rec) as writer:
+        layout = LayoutWriter(writer, classes)
+        for label, image in images:
+            layout.add(label, image)
+        layout.finish()
+    return layout
 
 
-def test_an_empty_folder_is_as_good_as_none(tmp_path):
-    (tmp_path / "out").mkdir()
-    with new_folder(tmp_path / "out") as aside:
-        (aside / "new").touch()
-    assert os.listdir(tmp_path / "out") == ["new"]
+def test_header_and_identities_point_at_the_images_also_where_there_are_none(tmp_path):
+    images = [(1, jpeg(1)), (1, jpeg(2)), (3, jpeg(3))]
+    layout = write_layout(tmp_path / "train.rec", images, 5)
+    assert layout.counts_C.tolist() == [0, 2, 0, 1, 0]
+    with RecordReader(tmp_path / "train.rec") as reader:
+        rows = [reader.read(key).labels.tolist() for key in (0, 4, 5, 6, 7, 8)]
+        assert rows == [[4, 9], [1, 1], [1, 3], [3, 3], [3, 4], [4, 4]]
+        assert [(reader.read(key).label, bytes(reader.read(key).payload)) for key in (1, 2, 3)] == images
+        assert reader.image_labels().tolist() == [1, 1, 3]
+        assert reader.num_classes == 5
+    # The header is where a reader without an index looks for it: in the first bytes of the file.
+    data = (tmp_path / "train.rec").read_bytes()
+    assert struct.unpack("<IIIfQQff", data[:40]) == (0xCED7230A, 32, 2, 0.0, 0, 0, 4.0, 9.0)
+    assert verify(tmp_path / "train.rec").problems == []
+    (tmp_path / "train.crc").unlink()
+    with RecordReader(tmp_path / "train.rec") as reader:
+        assert reader.image_labels().tolist() == [1, 1, 3]
 
 
-def test_two_commands_never_write_into_one_folder(tmp_path):
-    with new_folder(tmp_path / "out") as aside:
-        (aside / "mine").touch()
-        second = new_folder(tmp_path / "out")
-        with pytest.raises(InputError, match=r"out\.partial: another process writes here now"), second:
-            pytest.fail("was begun")
-        assert os.listdir(aside) == ["mine"]
-    assert os.listdir(tmp_path / "out") == ["mine"]
+def test_images_of_an_identity_lie_together(tmp_path):
+    with pytest.raises(ValueError, match="label 0 comes after label 1"):
+        write_layout(tmp_path / "train.rec", [(1, jpeg(1)), (0, jpeg(2))], 2)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_system_without_locks_does(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.EBADF, "Bad file descriptor")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with new_folder(tmp_path / "out") as aside:
-        (aside / "new").touch()
-    assert os.listdir(tmp_path / "out") == ["new"]
-
-
-@pytest.mark.parametrize("place", ["link", "dangling", "."])
-def test_a_place_that_no_folder_can_take_is_refused_before_the_work(place, tmp_path, monkeypatch):
-    for name in ("cwd", "empty", "links"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "links" / "link").symlink_to(tmp_path / "empty")
-    (tmp_path / "links" / "dangling").symlink_to("nowhere")
-    monkeypatch.chdir(tmp_path / "cwd")
-    given = Path(".") if place == "." else tmp_path / "links" / place
-    with pytest.raises(InputError, match="is a folder to stay"), new_folder(given):
-        pytest.fail("was begun")
-    assert not os.listdir()
-    assert sorted(os.listdir(tmp_path / "links")) == ["dangling", "link"]
-
-
-def test_an_empty_disk_is_refused_before_the_work(tmp_path, monkeypatch):
-    (tmp_path / "disk").mkdir()
-    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "disk")
-    with pytest.raises(InputError, match="disk: is a folder to stay"), new_folder(tmp_path / "disk"):
-        pytest.fail("was begun")
-    assert os.listdir(tmp_path) == ["disk"]
-
-
-def test_a_full_disk_is_told_with_the_folder(tmp_path):
-    with pytest.raises(OSError, match="No space left") as raised, new_folder(tmp_path / "out"):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert raised.value.filename == str(tmp_path / "out")
-    assert not os.listdir(tmp_path)
+def test_the_remark_on_identities_without_images():
+    counts_C = np.array([0, 1, 0, 0, 0, 0, 0])
+    assert without_images(counts_C, None) == (
+        "6 of 7 identities have no image: 0, 2, 3, 4, 5, ...; they keep their labels",
+    )
+    assert without_images(counts_C[1:2], None) == ()

@@ -6,7 +6,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from recognition.data.decode import decode_into
 from recognition.data.recordio import RecordReader
-from recognition.records.mean_face import Alignment, MeanFace, face_view, spread
+from recognition.records.mean_face import Alignment, MeanFace, face_view
+from recognition.spread import spread
 
 POINTS = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 MIDDLE = (56.0, 71.9)
@@ -103,16 +104,6 @@ def test_the_picture_is_the_mean_with_rings_at_the_five_points():
     distances = np.linalg.norm(changed[:, None] - (np.array(POINTS) + 0.5) * 4, axis=2)
     assert set(distances.argmin(1)) == set(range(5))
     assert distances.min(1).max() < 14
-
-
-@pytest.mark.parametrize(("count", "most"), [(0, 5), (1, 5), (5, 5), (6, 5), (1000, 7)])
-def test_spread_takes_both_ends_and_no_place_twice(count, most):
-    places = spread(count, most)
-    assert len(places) == min(count, most)
-    assert len(set(places.tolist())) == len(places)
-    if count:
-        assert (places[0], places[-1]) == (0, count - 1)
-        assert np.diff(places, prepend=0).max() <= -(-(count - 1) // max(most - 1, 1))
 
 
 def moved(pixels: np.ndarray, rng: np.random.Generator, *, pixels_off: float, degrees: float, share: float):

@@ -1,6 +1,7 @@
 """Merged sets against what joining by hand gives, image by image, and the lists beside them against plain counting."""
 
 import csv
+import os
 from functools import partial
 
 import pytest
@@ -179,6 +180,14 @@ def test_duplicates_are_listed_with_the_first_of_them(alike, tmp_path):
     assert rows_of(tmp_path / "out" / "duplicates.csv") == [dict(zip(columns, row)) for row in wanted]
     assert "4 images have the bytes of an earlier one, 2 of them under another identity" in merged.remarks[1]
     assert "--drop-duplicates leaves them out" in merged.remarks[1]
+
+
+def test_duplicates_in_folders_whose_names_are_no_text_are_listed(alike, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    alike[0].rename(folder)
+    merge([folder / "train.rec", alike[1] / "train.rec"], tmp_path / "out")
+    for name in ("duplicates.csv", "sources.csv"):
+        assert b"caf\xe9/train.rec" in (tmp_path / "out" / name).read_bytes(), name
 
 
 def test_dropping_duplicates_keeps_the_first_and_all_labels(alike, tmp_path):

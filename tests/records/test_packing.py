@@ -147,6 +147,16 @@ def test_empty_and_missing_folders(tmp_path):
 def test_wrong_options(wrong, people, tmp_path):
     with pytest.raises(InputError, match="squeeze|must be 1 to"):
         pack_folder(people, tmp_path / "out", **wrong)
+    # None of the pictures is to blame, so that none is skipped for it.
+    with pytest.raises(InputError, match="squeeze|must be 1 to"):
+        Encoder(**wrong)
+
+
+def test_a_list_packed_over_a_folder_takes_the_names_away(people, tmp_path):
+    pack_folder(people, tmp_path / "out")
+    (tmp_path / "faces.lst").write_text("0\t0\tpeople/anna/0.jpg\n")
+    pack(list_images(tmp_path / "faces.lst"), tmp_path / "out", prepare=Encoder())
+    assert sorted(os.listdir(tmp_path / "out")) == ["property", "train.crc", "train.idx", "train.rec"]
 
 
 @pytest.mark.parametrize("style", ["im2rec", "face2rec"])

@@ -1,6 +1,5 @@
 """A pack that was killed, stopped or out of room goes on, and the set equals bit for bit one that was not disturbed."""
 
-import csv
 import errno
 import fcntl
 import json
@@ -13,41 +12,16 @@ import signal
 import pytest
 
 from recognition.errors import InputError
-from recognition.records.encode import Encoder, Rejected
+from recognition.records.encode import Rejected
 from recognition.records.layout import LayoutWriter
 from recognition.records.listing import list_images
 from recognition.records.packing import pack
-from tests.pictures import jpeg, write_people
+from tests.pictures import write_people
 from tests.records.sets import files_of, images_of
+from tests.records.stopped_packs import COUNT, EVERY, PEOPLE, Watched, at_call, interrupt, packed, stopped_at
 
-PEOPLE = {"anna": 17, "bert": 1, "carl": 25, "dora": 4}
-COUNT = sum(PEOPLE.values())
-EVERY = 10
 SET = {"identities.txt", "property", "train.crc", "train.idx", "train.rec"}
 ASIDE = {"train.rec.partial", "train.idx.partial", "train.crc.partial", "train.rows.partial", "train.rec.journal"}
-
-
-class Watched:
-    """An encoder that remembers what it was given."""
-
-    def __init__(self, settings="some", rejects=()):
-        self.settings, self.rejects, self.seen = settings, rejects, []
-
-    def __repr__(self):
-        return self.settings
-
-    def __call__(self, payload, where):
-        self.seen.append(where())
-        if where().endswith(tuple(self.rejects) or "\0"):
-            return Rejected("no face", b"\xff\xd8")
-        return Encoder()(payload, where)
-
-
-def packed(people, out, prepare=None, **options):
-    """Pack, with a point every ten images, and return what was told."""
-    told = []
-    pack(list_images(people), out, prepare=prepare or Watched(), images_to_a_point=EVERY, tell=told.append, **options)
-    return told
 
 
 @pytest.fixture
@@ -62,26 +36,8 @@ def undisturbed(people, tmp_path):
     return files_of(tmp_path / "undisturbed")
 
 
-def at_call(number, owner, name, act):
-    """Have `act` done instead of the call of that number (from 1) of `owner.name`; returns the function as it was."""
-    original, calls = getattr(owner, name), []
-
-    def counted(*arguments, **named):
-        calls.append(name)
-        if len(calls) == number:
-            act()
-        return original(*arguments, **named)
-
-    setattr(owner, name, counted)
-    return original
-
-
 def kill_self():
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def interrupt():
-    raise KeyboardInterrupt
 
 
 def no_room():
@@ -138,6 +94,29 @@ def test_killed_at_every_sync_and_every_rename(people, undisturbed, tmp_path):
             if call == "fsync" and number <= 16:
                 assert len(begun.seen) == COUNT - number // 4 * EVERY
     assert kills == 16 + 5 + 5
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_killed_while_it_replaces_a_set(number, people, undisturbed, tmp_path):
+    """The new records never stand beside what described the old ones."""
+    out = tmp_path / "out"
+    old = write_people(tmp_path / "old", {"x": 1, "y": 1})
+    (old / "y" / "bad.jpg").write_bytes(b"no picture")
+    packed(old, out, skip_bad=True)
+    before = files_of(out)
+    assert {"failures.csv", "identities.txt", "property", "train.crc", "train.rec"} < set(before)
+
+    def work():
+        at_call(number, os, "replace", kill_self)
+        packed(people, out)
+
+    assert exit_code(work) == -signal.SIGKILL
+    after = {name: data for name, data in files_of(out).items() if name in before}
+    assert (after["train.rec"] == before["train.rec"]) == (number == 1)
+    if number > 1:
+        assert after == {name: undisturbed[name] for name in after}
+    packed(people, out)
+    assert {name: data for name, data in files_of(out).items() if name[0] != "."} == undisturbed
 
 
 def test_killed_again_and_again(people, undisturbed, tmp_path):
@@ -244,14 +223,6 @@ def test_a_journal_without_room_is_one_line_and_what_it_said_before_is_kept(firs
     assert os.listdir(tmp_path / "out") == [] if first else set(os.listdir(tmp_path / "out")) == ASIDE
 
 
-def stopped_at(image, people, out, monkeypatch, prepare=None, **options):
-    with monkeypatch.context() as patch:
-        patch.setattr(LayoutWriter, "add", LayoutWriter.add)
-        at_call(image, LayoutWriter, "add", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            packed(people, out, prepare, **options)
-
-
 @pytest.mark.parametrize("change", ["settings", "size", "time", "label", "path", "fewer"])
 def test_other_inputs_are_packed_anew_from_the_first_that_differs(change, people, tmp_path, monkeypatch):
     out, settings = tmp_path / "out", "some"
@@ -261,7 +232,9 @@ def test_other_inputs_are_packed_anew_from_the_first_that_differs(change, people
         case "settings":
             settings, kept = "others", 0
         case "size":
+            stat = first.stat()
             first.write_bytes(first.read_bytes() + b"tail")
+            os.utime(first, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         case "time":
             os.utime(first, ns=(1, 1))
         case "label":
@@ -283,6 +256,41 @@ def test_other_inputs_are_packed_anew_from_the_first_that_differs(change, people
     assert files_of(out) == files_of(tmp_path / "fresh")
 
 
+def test_a_picture_that_changes_hands_is_packed_anew(people, tmp_path, monkeypatch):
+    """The 26th picture of a list becomes the last of the identity before it: no path, size, time or place changes."""
+    lines = [f"{path}\t{int(number >= 25)}" for number, path in enumerate(sorted(people.glob("*/*.png")))]
+    table = tmp_path / "faces.tsv"
+    table.write_text("\n".join(["path\tlabel", *lines]))
+    stopped_at(38, table, tmp_path / "out", monkeypatch)
+    table.write_text("\n".join(["path\tlabel", *lines[:25], lines[25][:-1] + "0", *lines[26:]]))
+    again = Watched()
+    packed(table, tmp_path / "out", again)
+    assert len(again.seen) == COUNT - 20
+    assert [label for label, _ in images_of(tmp_path / "out")] == [0] * 26 + [1] * (COUNT - 26)
+
+
+def test_a_point_of_other_inputs_is_forgotten_for_good(people, undisturbed, tmp_path, monkeypatch):
+    """A picture is changed between two stops, and changed back: the first stop's point behind it says nothing now."""
+    out, picture = tmp_path / "out", people / "carl" / "10.png"
+    good, stat = picture.read_bytes(), picture.stat()
+    stopped_at(38, people, out, monkeypatch)
+    picture.write_bytes((people / "dora" / "0.png").read_bytes())
+    stopped_at(18, people, out, monkeypatch)  # 20 were kept: after the 38th, too
+    assert len((out / "train.rec.journal").read_bytes().splitlines()) == 3
+    picture.write_bytes(good)
+    os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert_goes_on(people, out, undisturbed, 20)
+
+
+def test_points_need_not_lie_at_the_same_images_each_time(people, undisturbed, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    stopped_at(38, people, out, monkeypatch)
+    first = people / "carl" / "10.png"
+    os.utime(first, ns=(1, 1))  # the point after 30 images is none any more, and its inputs were looked at
+    stopped_at(12, people, out, monkeypatch, images_to_a_point=7)
+    assert_goes_on(people, out, undisturbed, 28)
+
+
 @pytest.mark.parametrize("damage", ["rec", "idx", "rows", "torn line", "nonsense"])
 def test_files_aside_that_are_cut_short_are_not_gone_on_with(damage, people, undisturbed, tmp_path, monkeypatch):
     out = tmp_path / "out"
@@ -299,94 +307,18 @@ def test_files_aside_that_are_cut_short_are_not_gone_on_with(damage, people, und
     assert_goes_on(people, out, undisturbed, 20)
 
 
-def test_a_damaged_picture_ends_it_and_skip_bad_goes_on_from_there(people, tmp_path):
-    out, bad = tmp_path / "out", people / "carl" / "10.png"
-    good = bad.read_bytes()
-    bad.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"carl/10.png: not a readable image.*; --skip-bad leaves such pictures out"):
-        packed(people, out)
-    again = Watched()
-    told = packed(people, out, again, skip_bad=True)
-    assert "goes on after the 20 images" in told[0]
-    assert len(again.seen) == COUNT - 20
-    header, *rows = csv.reader((out / "failures.csv").open())
-    assert header == ["path", "label", "reason"]
-    assert [(path, label, reason[:36]) for path, label, reason in rows] == [
-        (str(bad), "2", "not a readable image (unknown format)"[:36])
-    ]
-    assert len(images_of(out)) == COUNT - 1
-    bad.write_bytes(good)
-    packed(people, out)
-    assert len(images_of(out)) == COUNT
-    assert not (out / "failures.csv").exists()
-
-
-def test_points_behind_a_skipped_picture_do_for_skip_bad_alone(people, undisturbed, tmp_path, monkeypatch):
-    bad = people / "anna" / "0.png"
-    bad.write_bytes(b"no picture")
-    packed(people, tmp_path / "whole", skip_bad=True)
-    for out, options, prepared in [(tmp_path / "a", {"skip_bad": True}, COUNT - 20), (tmp_path / "b", {}, None)]:
-        stopped_at(29, people, out, monkeypatch, skip_bad=True)
-        again = Watched()
-        if options:
-            packed(people, out, again, **options)
-            assert len(again.seen) == prepared
-            assert files_of(out) == files_of(tmp_path / "whole")
-        else:
-            with pytest.raises(InputError, match=r"anna/0.png: not a readable image"):
-                packed(people, out, again)
-
-
-def test_what_prepare_rejects_is_listed_with_its_thumbnail_and_outlives_a_stop(people, tmp_path, monkeypatch):
-    out, rejects = tmp_path / "out", ("anna/11.png", "bert/0.png", "dora/2.png")
-    listing = list_images(people)
-    stopped_at(38, people, out, monkeypatch, Watched(rejects=rejects))
-    told = []
-    options = {"images_to_a_point": EVERY, "tell": told.append}
-    done = pack(listing, out, prepare=Watched(rejects=rejects), **options)
-    assert "goes on after the 30 images" in told[0]
-    assert [(failure.path, failure.label) for failure in done.failures] == [
-        (str(people / name), label) for name, label in zip(rejects, (0, 1, 3))
-    ]
-    assert {failure.reason for failure in done.failures} == {"no face"}
-    assert {failure.thumbnail for failure in done.failures} == {b"\xff\xd8"}
-    assert (out / "failures.csv").read_text() == "path,label,reason\n" + "".join(
-        f"{people / name},{label},no face\n" for name, label in zip(rejects, (0, 1, 3))
-    )
-    assert (done.num_images, done.num_classes) == (COUNT - 3, 4)
-    assert [remark for remark in done.remarks if "1 of 4 identities have no image: bert" in remark]
-    whole = pack(listing, tmp_path / "whole", prepare=Watched(rejects=rejects), **options)
-    assert files_of(out) == files_of(tmp_path / "whole")
-    assert [label for label, _ in images_of(out)] == [0] * 16 + [2] * 25 + [3] * 3
-    assert whole.failures == done.failures
-
-
-def test_missing_files_are_told_before_anything_is_packed(people, tmp_path):
-    listing = list_images(people)
-    (people / "carl" / "10.png").unlink()
-    (people / "dora" / "0.png").unlink()
-    prepare = Watched()
-    with pytest.raises(InputError, match=rf"carl/10.png: is missing, as are 1 more of {COUNT} files"):
-        pack(listing, tmp_path / "out", prepare=prepare)
-    assert prepare.seen == []
-    done = pack(listing, tmp_path / "out", prepare=prepare, skip_bad=True)
-    assert [failure.reason[:23] for failure in done.failures] == ["cannot be read (No such"] * 2
-    assert done.num_images == COUNT - 2
-
-
-def test_not_one_picture_can_be_packed(tmp_path):
-    people = write_people(tmp_path / "people", {"anna": 2})
-    for path in people.glob("*/*"):
-        path.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"not one of 2 pictures can be packed; .*anna/0.jpg: not a readable"):
-        packed(people, tmp_path / "out", skip_bad=True)
-    assert os.listdir(tmp_path / "out") == []
-
-
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_any_number_of_workers_makes_the_same_set(workers, people, undisturbed, tmp_path):
-    packed(people, tmp_path / "out", workers=workers)
+    prepare = Watched()
+    packed(people, tmp_path / "out", prepare, workers=workers)
     assert files_of(tmp_path / "out") == undisturbed
+    assert len(prepare.threads) <= workers
+
+
+def test_no_workers_are_too_few(people, tmp_path):
+    with pytest.raises(InputError, match="0 workers cannot pack; give at least 1"):
+        packed(people, tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_packs_never_write_into_one_folder(people, tmp_path):
@@ -397,12 +329,3 @@ def test_two_packs_never_write_into_one_folder(people, tmp_path):
             packed(people, tmp_path / "out")
     packed(people, tmp_path / "out")
     assert set(os.listdir(tmp_path / "out")) == SET
-
-
-def test_an_image_of_another_size_is_no_picture_to_skip(people, tmp_path):
-    (people / "carl" / "10.png").write_bytes(jpeg(0, 24))
-    with pytest.raises(InputError, match=r"carl/10.png: is 24x24 pixels, the images before it are 16x16"):
-        packed(people, tmp_path / "out", skip_bad=True)
-    # Also where the images before it are those of an earlier call.
-    with pytest.raises(InputError, match=r"carl/10.png: is 24x24 pixels, the images before it are 16x16"):
-        packed(people, tmp_path / "out", skip_bad=True)

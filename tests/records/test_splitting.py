@@ -15,7 +15,7 @@ from recognition.training.class_map import FRESH, old_labels
 from tests.pictures import jpeg, write_people
 from tests.records.sets import files_of, images_of, write_plain
 
-PEOPLE = {f"p{number:02d}": 1 + number % 4 for number in range(20)}
+PEOPLE = {f"p{number:02d}": 1 + number % 4 for number in range(20)} | {"p05": 40}
 SIDES = ("train", "held_out")
 
 
@@ -49,7 +49,9 @@ def test_identities_and_their_images_are_on_one_side_each(options, held_out, shu
         old_of = dict(pairs)
         assert list(old_of.values()) == sorted(old_of.values())
         images = images_of(folder)
-        assert [label for label, _ in images] == sorted(label for label, _ in images)
+        # Images of an identity stay in the order of their keys.
+        here = [(old, image) for old, image in images_of(whole) if old in old_of.values()]
+        assert [(old_of[label], image) for label, image in images] == sorted(here, key=lambda pair: pair[0])
         assert packed_side.num_images == len(images)
         found.append([(old_of[label], image) for label, image in images])
         names = (folder / "identities.txt").read_text().splitlines()
@@ -107,10 +109,16 @@ def test_bad_lists(text, message, packed, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
-@pytest.mark.parametrize("options", [{"share": 0}, {"share": 0.01}, {"share": 1}, {"share": -1}, {"identities": 20}])
+@pytest.mark.parametrize("options", [{"share": 0.01}, {"share": 0.99}, {"identities": 20}, {"identities": 0}])
 def test_sides_that_would_be_empty(options, packed, tmp_path):
-    with pytest.raises(InputError, match=r"of 20 identities cannot be held out; take 1 to all but 1"):
+    with pytest.raises(InputError, match=r"(0|20) of 20 identities cannot be held out; take 1 to all but 1"):
         split(packed / "train.rec", tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
+def test_shares_that_are_none(share, packed, tmp_path):
+    with pytest.raises(InputError, match="a share of .* cannot be held out; give one between 0 and 1"):
+        split(packed / "train.rec", tmp_path / "out", share=share)
 
 
 @pytest.mark.parametrize("options", [{}, {"share": 0.1, "identities": 1}])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recognition.data.mapping import cut_short
+from recognition.data.sources.content import Content, array_content, file_content, share_of
 from recognition.data.sources.files import read_image_file
 from recognition.data.sources.sample import Sample
 from recognition.errors import InputError
@@ -179,6 +180,12 @@ class ArrowSource:
     def labels(self) -> np.ndarray:
         """int64 labels of all samples; not to be changed."""
         return self._labels
+
+    def content(self, ends_bytes: int) -> Content:
+        """Labels, and the ends of the user's files."""
+        yield from array_content([self._labels])
+        for path in self.files:
+            yield from file_content(path, [], share_of(ends_bytes, len(self.files)))
 
     def _place(self, index: int) -> tuple[Path, int]:
         """The user's file that holds the sample, and its row there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from recognition.data.sources.content import Content
 from recognition.data.sources.sample import Sample
 from recognition.data.synthetic import TRAINING, FaceRenderer
 
@@ -34,3 +35,7 @@ class SyntheticSource:
     def labels(self) -> np.ndarray:
         """int64 labels of all samples."""
         return np.arange(self.num_image) % self.num_classes
+
+    def content(self, ends_bytes: int) -> Content:
+        """What the drawing depends on."""
+        return [str((self.seed, self.renderer.image_size)).encode()]

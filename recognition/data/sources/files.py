@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recognition.data.sources.content import Content
 from recognition.data.sources.sample import Sample
 from recognition.errors import InputError
 
@@ -33,6 +34,13 @@ class FileSource:
     def labels(self) -> np.ndarray:
         """int64 labels of all samples; not to be changed."""
         return self._labels
+
+    def content(self, ends_bytes: int) -> Content:
+        """Names below the common folder, sizes and labels; the files themselves are not opened."""
+        folder = os.path.commonpath([os.path.dirname(path) for path in self.paths])
+        for path, label in zip(self.paths, self._labels.tolist()):
+            name = os.fsencode(os.path.relpath(path, folder))
+            yield name + f"\0{os.stat(path).st_size}\0{label}".encode()
 
 
 def read_image_file(path: str) -> bytes:

@@ -8,6 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from recognition.data.sources.content import Content, content_of, share_of
 from recognition.data.sources.sample import Sample, Source
 from recognition.errors import InputError
 
@@ -68,6 +69,12 @@ class JoinedSource:
         if any(of_part is None for of_part in labels):
             return None
         return np.concatenate([of_part + first for of_part, first in zip(labels, self.first_labels)])
+
+    def content(self, ends_bytes: int) -> Content:
+        """That of the parts, and where their labels begin."""
+        yield str(self.first_labels).encode()
+        for part in self.parts:
+            yield from content_of(part, share_of(ends_bytes, len(self.parts)))
 
     def _find(self, index: int) -> tuple[int, int]:
         part = bisect_right(self._ends, index)

@@ -8,6 +8,7 @@ import numpy as np
 
 from recognition.data.record_format import record_place
 from recognition.data.recordio import RecordReader
+from recognition.data.sources.content import Content, file_content
 from recognition.data.sources.sample import Sample
 
 
@@ -35,3 +36,7 @@ class RecordSource:
     def labels(self) -> np.ndarray | None:
         """int64 labels of all samples by checks or identity records; None where only the image records hold them."""
         return self.reader.image_labels()
+
+    def content(self, ends_bytes: int) -> Content:
+        """Index and ends of the file."""
+        return file_content(self.reader.path, [self.reader.keys, self.reader.offsets], ends_bytes)

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from recognition.data.sources.content import Content
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -33,4 +35,11 @@ class Source(Protocol):
 
     def labels(self) -> np.ndarray | None:
         """int64 labels of all samples, not to be changed; None where they cannot be had without touching the images."""
+        ...
+
+    def content(self, ends_bytes: int) -> Content:
+        """What tells this set from others, wherever it lies (content.py); of a file, `ends_bytes` of either end.
+
+        OSError when a file cannot be read.
+        """
         ...

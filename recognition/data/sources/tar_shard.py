@@ -13,6 +13,7 @@ import numpy as np
 
 from recognition.data.mapping import cut_short
 from recognition.data.row_cache import cached_rows
+from recognition.data.sources.content import Content, file_content
 from recognition.data.sources.files import IMAGE_SUFFIXES
 from recognition.data.sources.sample import Sample
 from recognition.data.tar_format import RECOPY, Member, member_place, name_before, tar_error, walk
@@ -67,6 +68,10 @@ class TarSource:
     def labels(self) -> np.ndarray:
         """int64 labels of all samples; not to be changed."""
         return self._labels
+
+    def content(self, ends_bytes: int) -> Content:
+        """Index, labels and ends of the shard."""
+        return file_content(self.path, [self.offsets, self.sizes, self._labels], ends_bytes)
 
     def _find(self) -> Sequence[np.ndarray]:
         offsets, sizes, labels = rows = array("q"), array("q"), array("q")

@@ -8,7 +8,7 @@ from pathlib import Path
 from recognition.records.aligning import align_folder
 from recognition.records.commands.arguments import add_new_folder
 from recognition.records.commands.faces import add_faces, open_face_encoder
-from recognition.records.failures import HTML, counts_of
+from recognition.records.commands.outcome import print_outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +24,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> None:
     """Align, and say how many photos have a face."""
     done = align_folder(given.photos, given.out, open_face_encoder(given, given.image_size), workers=given.workers)
-    print(f"aligned {done.num_images} photos of {done.num_classes} identities, into {done.path}")
-    if done.failures:
-        why = f"{counts_of(done.failures)}; {done.path / HTML} shows them"
-        print(f"note: {len(done.failures)} photos were left out: {why}")
-    for remark in done.remarks:
-        print(f"note: {remark}")
+    print_outcome("aligned", done, what="photos")

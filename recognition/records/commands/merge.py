@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recognition.data.recordio import rec_path
 from recognition.records.commands.arguments import add_new_folder
+from recognition.records.commands.outcome import print_outcome
 from recognition.records.joining import apart, by_name, by_table
 from recognition.records.merging import merge
 
@@ -39,6 +40,4 @@ def run(given: argparse.Namespace) -> None:
     if given.map:
         join = partial(by_table, path=given.map)
     merged = merge(given.rec, given.out, join=join, drop_duplicates=given.drop_duplicates)
-    print(f"merged {merged.num_images} images of {merged.num_classes} identities into {merged.path}")
-    for remark in merged.remarks:
-        print(f"note: {remark}")
+    print_outcome("merged", merged)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from recognition.records.commands.arguments import add_encoding
 from recognition.records.commands.faces import add_alignment, open_prepare
-from recognition.records.failures import CSV, HTML, counts_of
+from recognition.records.commands.outcome import print_outcome
+from recognition.records.failures import CSV
 from recognition.records.listing import list_images
 from recognition.records.packing import pack
 
@@ -37,9 +38,4 @@ def run(given: argparse.Namespace) -> None:
     """Pack, and say what was packed."""
     listing = list_images(given.source, root=given.root)
     packed = pack(listing, given.out, prepare=open_prepare(given), skip_bad=given.skip_bad, workers=given.workers)
-    print(f"packed {packed.num_images} images of {packed.num_classes} identities into {packed.path}")
-    if packed.failures:
-        why = f"{counts_of(packed.failures)}; {packed.path.with_name(HTML)} shows them"
-        print(f"note: {len(packed.failures)} pictures were left out: {why}")
-    for remark in packed.remarks:
-        print(f"note: {remark}")
+    print_outcome("packed", packed)

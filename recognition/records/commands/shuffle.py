@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from recognition.records.commands.arguments import add_new_folder, add_rec, add_seed
+from recognition.records.commands.outcome import print_outcome
 from recognition.records.shuffling import MEMORY_BYTES, shuffle
 
 
@@ -19,7 +20,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Shuffle, and say what was written."""
-    shuffled = shuffle(given.rec, given.out, seed=given.seed, memory_bytes=given.memory << 20)
-    print(f"shuffled {shuffled.num_images} images of {shuffled.num_classes} identities into {shuffled.path}")
-    for remark in shuffled.remarks:
-        print(f"note: {remark}")
+    print_outcome("shuffled", shuffle(given.rec, given.out, seed=given.seed, memory_bytes=given.memory << 20))

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from recognition.records.commands.arguments import add_new_folder, add_rec, add_seed
+from recognition.records.commands.outcome import print_outcome
 from recognition.records.splitting import split
 
 
@@ -26,4 +27,4 @@ def run(given: argparse.Namespace) -> None:
         given.rec, given.out, share=given.share, identities=given.identities, listed=given.list, seed=given.seed
     )
     for side in sides:
-        print(f"wrote {side.num_images} images of {side.num_classes} identities into {side.path}")
+        print_outcome("wrote", side)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from recognition.records.commands.arguments import add_new_folder, add_rec
+from recognition.records.commands.outcome import print_outcome
 from recognition.records.unpacking import TABLE, unpack
 
 
@@ -17,7 +18,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Unpack, and say how much it was."""
-    unpacked = unpack(given.rec, given.out, table=given.csv)
-    print(f"unpacked {unpacked.num_images} images of {unpacked.num_classes} identities into {unpacked.path}")
-    for remark in unpacked.remarks:
-        print(f"note: {remark}")
+    print_outcome("unpacked", unpack(given.rec, given.out, table=given.csv))
