@@ -114,21 +114,22 @@ def open_checks(rec: Path, *, num_records: int, num_bytes: int) -> RecordChecks 
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if head else b""
-        if len(head) < HEAD_BYTES or not head.startswith(MAGIC):
-            raise RecordError(f"{path}: holds no checks of records, or those of another version; {REWRITE}")
-        if zlib.crc32(head[: HEAD.size]) != int.from_bytes(head[HEAD.size :], "little"):
-            raise RecordError(f"{path}: its first {HEAD_BYTES} bytes are damaged; re-copy it, or {REWRITE}")
-        _, count, rec_bytes, *sums = HEAD.unpack(head[: HEAD.size])
-        if (count, rec_bytes) != (num_records, num_bytes):
-            raise RecordError(
-                f"{path}: was made of {count} records in {rec_bytes} bytes, but {rec.name} has {num_records} in "
-                f"{num_bytes}: one of them is cut short or of another set; re-copy both and the .idx; if this is the "
-                f".rec that you want, {REWRITE}"
-            )
-        expected = HEAD_BYTES + ROW_BYTES * count
-        if (size := len(mapped)) != expected:
-            raise RecordError(f"{path}: has {size} bytes, not {expected}; re-copy it, or {REWRITE}")
+            size = file.seek(0, 2)
+            if len(head) < HEAD_BYTES or not head.startswith(MAGIC):
+                raise RecordError(f"{path}: holds no checks of records, or those of another version; {REWRITE}")
+            if zlib.crc32(head[: HEAD.size]) != int.from_bytes(head[HEAD.size :], "little"):
+                raise RecordError(f"{path}: its first {HEAD_BYTES} bytes are damaged; re-copy it, or {REWRITE}")
+            _, count, rec_bytes, *sums = HEAD.unpack(head[: HEAD.size])
+            if (count, rec_bytes) != (num_records, num_bytes):
+                raise RecordError(
+                    f"{path}: was made of {count} records in {rec_bytes} bytes, but {rec.name} has {num_records} in "
+                    f"{num_bytes}: one of them is cut short or of another set; re-copy both and the .idx; if this is "
+                    f"the .rec that you want, {REWRITE}"
+                )
+            expected = HEAD_BYTES + ROW_BYTES * count
+            if size != expected:
+                raise RecordError(f"{path}: has {size} bytes, not {expected}; re-copy it, or {REWRITE}")
+            mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
     except FileNotFoundError:
         return None
     except OSError as error:
