@@ -50,6 +50,9 @@ class FaultySource:
     def describe(self, index):
         return f"sample number {index}"
 
+    def content(self, ends_bytes):
+        raise OSError("no hash, as of files that cannot be read")
+
 
 def folder_of(tmp_path):
     """The images of the record fixture as one folder per identity, and as a list file."""
