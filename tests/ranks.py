@@ -76,7 +76,8 @@ def _run_rank(
 ) -> None:
     """Body of one forked rank; never returns, so that nothing of the parent's (pytest, atexit) runs a second time."""
     with open(_stacks_file(folder, rank), "w") as stacks:
-        faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+        # Not SIGUSR1: a run takes that for a request to stop.
+        faulthandler.register(signal.SIGUSR2, file=stacks, all_threads=True)
         try:
             torch.set_num_threads(1)
             if sys.platform == "linux":
@@ -150,7 +151,7 @@ def _collect(pipes: list[Connection], processes: list, folder: Path, timeout_s: 
 
 def _stacks_of(open_ranks: dict[int, Connection], processes: list, folder: Path, timeout_s: float) -> str:
     for rank in open_ranks:
-        os.kill(processes[rank].pid, signal.SIGUSR1)
+        os.kill(processes[rank].pid, signal.SIGUSR2)
     time.sleep(0.2)
     stacks = "\n".join(f"rank {rank}:\n{_stacks_file(folder, rank).read_text()}" for rank in open_ranks)
     return f"ranks {sorted(open_ranks)} did not finish within {timeout_s} s and were killed; they stood at\n{stacks}"
