@@ -31,6 +31,7 @@ __all__ = ["Record", "RecordError", "RecordReader", "RecordWriter", "rec_path"]
 
 
 PROPERTY_BYTES = 64
+NAMES = "identities.txt"  # beside a set: the name of each identity, a line each
 
 
 def rec_path(text: str) -> Path:
