@@ -57,7 +57,8 @@ class RecordReader:
             with open(self.path, "rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise RecordError(f"{self.path}: cannot be read ({error.strerror}); give a .rec file") from error
+            remedy = "give a .rec file, or the folder with train.rec (launch/records.py pack makes one of pictures)"
+            raise RecordError(f"{self.path}: cannot be read ({error.strerror}); {remedy}") from error
         except ValueError as error:
             raise RecordError(f"{self.path}: the file is empty; re-copy it") from error
         self._view = memoryview(self._map)

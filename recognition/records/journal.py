@@ -60,9 +60,10 @@ class Inputs:
         """InputError when files are missing: at once, and not hours later."""
         missing = np.flatnonzero(self.stats_N2[:, 0] == MISSING)
         if len(missing):
+            others = f", as are {len(missing) - 1} more of {len(self.stats_N2)} files" if len(missing) > 1 else ""
             raise InputError(
-                f"{self._source.paths[missing[0]]}: is missing, as are {len(missing) - 1} more of {len(self.stats_N2)} "
-                f"files; restore them, correct the list or --root, or give --skip-bad"
+                f"{self._source.paths[missing[0]]}: is missing{others}; restore what is missing, correct the list or "
+                "--root, or give --skip-bad"
             )
 
     def digest(self, done: int) -> str:

@@ -85,6 +85,8 @@ def test_errors_are_one_line_and_exit_2(tmp_path):
         (("pack", people, out), "id1/9.jpg: not a readable image (unknown format); restore it from the original"),
         (("verify", tmp_path / "nowhere"), "cannot be read (No such file or directory)"),
         (("unpack", people, tmp_path / "new"), "train.rec: cannot be read"),
+        (("verify", people), "give a .rec file, or the folder with train.rec (launch/records.py pack makes one"),
+        (("pack", people / "id1", out), "0.jpg the first, lie in no folder per identity"),
         (("pairs", people, tmp_path / "a.bin", "--num-pairs", "7"), "take a multiple of 20"),
         (("pairs", tmp_path / "nowhere", tmp_path / "a.bin"), "nowhere: is not a folder"),
     ]:

@@ -313,8 +313,10 @@ def test_what_prepare_rejects_is_listed_with_its_thumbnail_and_outlives_a_stop(p
 def test_missing_files_are_told_before_anything_is_packed(people, tmp_path):
     listing = list_images(people)
     (people / "carl" / "10.png").unlink()
-    (people / "dora" / "0.png").unlink()
     prepare = Watched()
+    with pytest.raises(InputError, match=r"carl/10.png: is missing; restore"):
+        pack(listing, tmp_path / "out", prepare=prepare)
+    (people / "dora" / "0.png").unlink()
     with pytest.raises(InputError, match=rf"carl/10.png: is missing, as are 1 more of {COUNT} files"):
         pack(listing, tmp_path / "out", prepare=prepare)
     assert prepare.seen == []

@@ -92,6 +92,8 @@ def _identify(path: Path) -> Found:
         return _identify_folder(path)
     if path.name.endswith(COMPRESSED):
         raise InputError(f"{path}: samples of a compressed archive cannot be read in any order; unpack it to a .tar")
+    if path.suffix.lower() in (".csv", ".tsv"):
+        raise InputError(f"{path}: a table is packed before it is trained on; launch/records.py pack {path} FOLDER")
     if path.suffix not in KIND_OF_SUFFIX:
         raise InputError(
             f"{path}: is neither a .rec nor a .lst, .tar or .parquet file; give one of these, or the folder with them"
