@@ -39,7 +39,8 @@ class FaceEncoder:
         if isinstance(found, photos.Rejected):
             self._shown[found.reason] += 1
             thumbnail = found.thumbnail if self._shown[found.reason] <= MOST_SHOWN else b""
-            return Rejected(f"{found.reason}: {found.detail}", thumbnail)
+            # Lists of what was left out have the path in a column of its own.
+            return Rejected(f"{found.reason}: {found.detail.removeprefix(f'{where()}: ')}", thumbnail)
         crop_SSC = np.ascontiguousarray(found.crop_SSC)
         return Prepared(simplejpeg.encode_jpeg(crop_SSC, self.quality, "RGB", "420"), crop_SSC.shape[:2])
 
@@ -72,7 +73,7 @@ def align_folder(
             elif isinstance(result, Rejected):
                 failures.append(Failure(path, label, result.reason, False, result.thumbnail))
             else:
-                failures.append(Failure(path, label, str(result), damaged=True))
+                failures.append(Failure(path, label, str(result).removeprefix(f"{path}: "), damaged=True))
         write_failures(aside, failures)
     if not counts_C.any():
         raise InputError(f"{folder}: no face could be aligned ({counts_of(failures)}); {out_dir / HTML} shows why")
