@@ -124,7 +124,10 @@ def prepare_all(
     """What `prepare` makes of each of `items` from `done` on, in order, by threads, under a progress bar.
 
     An image that cannot be read comes as the InputError that says so: whether that ends all is the caller's choice.
+    InputError is raised for fewer than one of `workers`.
     """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
 
     def work(item: Item) -> Prepared | Rejected | InputError:
         try:

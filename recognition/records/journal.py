@@ -93,6 +93,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._made_folder = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b")  # noqa: SIM115 - closed by close
         try:
@@ -151,8 +152,11 @@ class Journal:
         return not self._lines()
 
     def remove(self) -> None:
-        """There is nothing to go on with."""
+        """There is nothing to go on with; a folder that was made for the journal and holds nothing else goes too."""
         self.path.unlink(missing_ok=True)
+        if self._made_folder:
+            with contextlib.suppress(OSError):  # the set is in it
+                self.path.parent.rmdir()
 
     def _lines(self) -> list[bytes]:
         """The whole lines; the last one may have been torn by a kill or a full disk."""

@@ -1,11 +1,12 @@
 """Image files -> a record set in InsightFace's layout: in parallel, in a fixed order, and again from where it stopped.
 
-The records grow in `train.rec.partial`; every so many images they are synced and `train.rec.journal` says so. Killed or
-stopped, the same call goes on from there, and the set equals bit for bit one that was packed in one go.
+The records grow in `train.rec.partial`; every so many images, or seconds, they are synced and `train.rec.journal` says
+so. Killed or stopped, the same call goes on from there, and the set equals bit for bit one that was packed in one go.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +25,9 @@ from recognition.records.layout import NAMES, LayoutWriter, Packed, describe, wi
 from recognition.records.listing import Listing, list_folder
 
 PUBLISHED_SIZE = (112, 112)
-# A few seconds of work; syncs this far apart cost nothing that shows.
+# Whichever comes first: syncs this far apart cost nothing that shows, and finding faces in photos is slow.
 IMAGES_TO_A_POINT = 8192
+SECONDS_TO_A_POINT = 15.0
 
 
 def pack_folder(
@@ -47,6 +49,7 @@ def pack(
     skip_bad: bool = False,
     workers: int | None = None,
     images_to_a_point: int = IMAGES_TO_A_POINT,
+    seconds_to_a_point: float = SECONDS_TO_A_POINT,
     tell: Callable[[str], None] = say,
 ) -> Packed:
     """Pack what `prepare` makes of the listed images into `out_dir`; replaces a set that is there when all went well.
@@ -73,13 +76,14 @@ def pack(
         writer = ResumableWriter(rec, point.position)
         layout = LayoutWriter(writer, source.num_classes, _counted(source, point))
         progress = _Progress(point.done, point.size, list(point.failures))
+        due_s = time.monotonic() + seconds_to_a_point
         try:
             for result in results:
                 _write(layout, progress, result, source, skip_bad)
-                if progress.done % images_to_a_point == 0:
+                if progress.done % images_to_a_point == 0 or time.monotonic() >= due_s:
                     reached = Point(progress.done, writer.sync(), progress.size, tuple(progress.failures))
                     journal.append(reached, inputs.digest(reached.done), known_failures=len(point.failures))
-                    point = reached
+                    point, due_s = reached, time.monotonic() + seconds_to_a_point
             if not layout.num_images:
                 first = progress.failures[0]
                 raise InputError(

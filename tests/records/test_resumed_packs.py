@@ -166,7 +166,25 @@ def test_a_stop_before_the_first_point_leaves_nothing(people, tmp_path, monkeypa
     at_call(EVERY - 1, LayoutWriter, "add", interrupt)
     with pytest.raises(KeyboardInterrupt):
         packed(people, tmp_path / "out")
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="must be at least 1"):
+        packed(people, tmp_path / "mine", workers=0)
+    assert os.listdir(tmp_path / "mine") == []
+
+
+def test_slow_work_has_points_by_time_too(people, undisturbed, tmp_path, monkeypatch):
+    """A thousand photos of which a face is sought take minutes: a stop must not cost them all."""
+    options = {"images_to_a_point": 10**6, "seconds_to_a_point": 0.0}
+    with monkeypatch.context() as patched:
+        patched.setattr(LayoutWriter, "add", LayoutWriter.add)
+        at_call(24, LayoutWriter, "add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pack(list_images(people), tmp_path / "out", prepare=Watched(), tell=lambda line: None, **options)
+    told = []
+    pack(list_images(people), tmp_path / "out", prepare=Watched(), tell=told.append, **options)
+    assert "goes on after the 23 images" in told[0]
+    assert files_of(tmp_path / "out") == undisturbed
 
 
 @pytest.mark.parametrize("room", range(1, 9))
@@ -331,7 +349,7 @@ def test_not_one_picture_can_be_packed(tmp_path):
         path.write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"not one of 2 pictures can be packed; .*anna/0.jpg: not a readable"):
         packed(people, tmp_path / "out", skip_bad=True)
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
