@@ -47,6 +47,8 @@ def split(
         if listed is not None:
             held_out = _read_list(Path(listed), present, names)
         else:
+            if share is not None and not 0 < share < 1:
+                raise InputError(f"--share {share:g}: must lie between 0 and 1, as 0.1 for a tenth of the identities")
             wanted = identities if share is None else round(share * len(present))
             held_out = _draw(wanted, present, seed, reader)
         if len(held_out) == len(present):
