@@ -102,7 +102,7 @@ def pack(
         journal.remove()
     describe(rec.parent, source.num_classes, progress.size, listing.names)
     write_failures(rec.parent, progress.failures)
-    remarks = (*_size_remark(progress.size), *listing.remarks, *without_images(layout.counts_C, listing.names))
+    remarks = (*size_remark(progress.size), *listing.remarks, *without_images(layout.counts_C, listing.names))
     return Packed(rec, layout.num_images, source.num_classes, remarks, tuple(progress.failures))
 
 
@@ -163,7 +163,8 @@ def _replace_set(writer: ResumableWriter, rec: Path) -> None:
     writer.close()
 
 
-def _size_remark(size: tuple[int, int]) -> tuple[str, ...]:
+def size_remark(size: tuple[int, int]) -> tuple[str, ...]:
+    """The remark on pictures of `size`, (height, width), that is not the usual one."""
     if size == PUBLISHED_SIZE:
         return ()
     return (f"the pictures are {size[1]}x{size[0]}, published networks take 112x112: --image-size 112 resizes them",)
