@@ -18,7 +18,7 @@ config = edict()
 # "shards/train-{000..123}.tar" or "shards/*.tar". Several of these as a list, or "a,b". Or "synthetic".
 config.rec = None
 # What a label means in several sets or files. "shared": the same identity in all. "apart": the identities of each entry
-# of rec (of each file, if it has one entry only) come after those of the entries before.
+# of rec (of each file, if it has one entry only) come after those of the entries before: for sets of different people.
 config.rec_labels = "shared"
 # Columns of a parquet or saved set; None = the one called image, img, jpg, ... and label, identity, person, ...
 config.image_column = None

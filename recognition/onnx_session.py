@@ -22,4 +22,7 @@ def open_session(path: Path, *, cuda: bool = False, threads: int = 1) -> onnxrun
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-        raise InputError(f"{path} is not a model that ONNX Runtime can run: {str(error)[:160]}") from error
+        reason = " ".join(str(error).split())[:160].rstrip(". ")
+        raise InputError(
+            f"{path} is not a model that ONNX Runtime can run ({reason}); give an .onnx file, or copy it again"
+        ) from error

@@ -124,7 +124,8 @@ def _require_size(found: tuple[int, int], height: int, width: int, where: Where)
         setting = f", or set image_size={found[0]}" if found[0] == found[1] and found[0] % 16 == 0 else ""
         raise InputError(
             f"{where()}: the image is {found[1]}x{found[0]} pixels, {width}x{height} is expected; align and crop the "
-            f"faces to {width}x{height} (launch/records.py pack --image-size {width} resizes them){setting}"
+            f"faces to {width}x{height} (launch/records.py pack --align does, pack --image-size {width} only "
+            f"resizes){setting}"
         )
 
 

@@ -103,7 +103,11 @@ def _look_at_images(source: Source, sample: np.ndarray, found: Preflight, image_
     found.facts["of these not readable"] = len(bad)
     if len(bad) > tolerated:
         others = f" (and {len(bad) - 1} more of the {len(sample)} images looked at)" if len(bad) > 1 else ""
-        raise InputError(bad[0] + others)
+        # Where most are bad the set is the wrong one; where a few are, a run can do without.
+        remedy = (
+            "; on_bad_record=skip trains without such images" if not tolerated and 2 * len(bad) < len(sample) else ""
+        )
+        raise InputError(bad[0] + others + remedy)
     if bad:
         found.remarks.append(
             f"{len(bad)} of {len(sample)} images looked at cannot be read: {'; '.join(bad[:_NAMED])}"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from recognition.data.record_format import REINDEX, RecordError, read_body, read_header, record_error
+from recognition.data.record_format import MAGIC_BYTES, REINDEX, RecordError, read_body, read_header, record_error
 from recognition.data.row_cache import cached_rows
 
 CACHE_MAGIC = b"arcscale index 2"
@@ -40,6 +40,8 @@ def load_index(rec: Path, idx: Path, view: memoryview) -> RecordIndex:
     """
 
     def find() -> tuple[np.ndarray, np.ndarray]:
+        if (idx == rec or not idx.exists()) and view[: len(MAGIC_BYTES)] != MAGIC_BYTES:
+            raise RecordError(f"{rec}: does not begin as a record file does; give a .rec file, or re-copy this one")
         index = _in_order(parse_idx(idx), idx) if idx.exists() else _in_order(scan_records(view, rec), rec)
         past = int(np.argmax(index.offsets))
         if index.offsets[past] >= len(view):

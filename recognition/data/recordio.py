@@ -32,6 +32,7 @@ __all__ = ["Record", "RecordError", "RecordReader", "RecordWriter", "rec_path"]
 
 
 PROPERTY_BYTES = 64
+NAMES = "identities.txt"  # beside a set: the name of each identity, a line each
 
 
 def rec_path(text: str) -> Path:
@@ -57,7 +58,8 @@ class RecordReader:
             with open(self.path, "rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise RecordError(f"{self.path}: cannot be read ({error.strerror}); give a .rec file") from error
+            remedy = "give a .rec file, or the folder with train.rec (launch/records.py pack makes one of pictures)"
+            raise RecordError(f"{self.path}: cannot be read ({error.strerror}); {remedy}") from error
         except ValueError as error:
             raise RecordError(f"{self.path}: the file is empty; re-copy it") from error
         self._view = memoryview(self._map)

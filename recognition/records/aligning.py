@@ -39,7 +39,8 @@ class FaceEncoder:
         if isinstance(found, photos.Rejected):
             self._shown[found.reason] += 1
             thumbnail = found.thumbnail if self._shown[found.reason] <= MOST_SHOWN else b""
-            return Rejected(f"{found.reason}: {found.detail}", thumbnail)
+            # Lists of what was left out have the path in a column of its own.
+            return Rejected(f"{found.reason}: {found.detail.removeprefix(f'{where()}: ')}", thumbnail)
         crop_SSC = np.ascontiguousarray(found.crop_SSC)
         return Prepared(simplejpeg.encode_jpeg(crop_SSC, self.quality, "RGB", "420"), crop_SSC.shape[:2])
 

@@ -58,9 +58,10 @@ class Inputs:
         """InputError when files are missing: at once, and not hours later."""
         missing = np.flatnonzero(self.stats_N2[:, 0] == MISSING)
         if len(missing):
+            others = f", as are {len(missing) - 1} more of {len(self.stats_N2)} files" if len(missing) > 1 else ""
             raise InputError(
-                f"{self._source.paths[missing[0]]}: is missing, as are {len(missing) - 1} more of {len(self.stats_N2)} "
-                f"files; restore them, correct the list or --root, or give --skip-bad"
+                f"{self._source.paths[missing[0]]}: is missing{others}; restore what is missing, correct the list or "
+                "--root, or give --skip-bad"
             )
 
     def digest(self, done: int) -> str:
@@ -80,6 +81,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._made_folder = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b")  # noqa: SIM115 - closed by close
         try:
@@ -135,8 +137,11 @@ class Journal:
         return not self._lines()
 
     def remove(self) -> None:
-        """There is nothing to go on with."""
+        """There is nothing to go on with; a folder that was made for the journal and holds nothing else goes too."""
         self.path.unlink(missing_ok=True)
+        if self._made_folder:
+            with contextlib.suppress(OSError):  # the set is in it
+                self.path.parent.rmdir()
 
     def _lines(self) -> list[bytes]:
         """The whole lines; the last one may have been torn by a kill or a full disk."""

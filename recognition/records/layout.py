@@ -18,11 +18,9 @@ import numpy as np
 
 from recognition.atomic import hold, naming, write_text
 from recognition.data.record_format import EXACT_LABELS
-from recognition.data.recordio import RecordReader, RecordWriter
+from recognition.data.recordio import NAMES, RecordReader, RecordWriter
 from recognition.errors import InputError
 from recognition.records.encode import Failure
-
-NAMES = "identities.txt"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Image files -> a record set in InsightFace's layout: in parallel, in a fixed order, and again from where it stopped.
 
-The records grow in `train.rec.partial`; every so many images they are synced and `train.rec.journal` says so. Killed or
-stopped, the same call goes on from there, and the set equals bit for bit one that was packed in one go.
+The records grow in `train.rec.partial`; every so many images, or seconds, they are synced and `train.rec.journal` says
+so. Killed or stopped, the same call goes on from there, and the set equals bit for bit one that was packed in one go.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,8 +35,9 @@ from recognition.records.layout import NAMES, LayoutWriter, Written, describe, w
 from recognition.records.listing import Listing, list_folder
 
 PUBLISHED_SIZE = (112, 112)
-# A few seconds of work; syncs this far apart cost nothing that shows.
+# Whichever comes first: syncs this far apart cost nothing that shows, and finding faces in photos is slow.
 IMAGES_TO_A_POINT = 8192
+SECONDS_TO_A_POINT = 15.0
 
 
 def pack_folder(
@@ -57,6 +59,7 @@ def pack(
     skip_bad: bool = False,
     workers: int | None = None,
     images_to_a_point: int = IMAGES_TO_A_POINT,
+    seconds_to_a_point: float = SECONDS_TO_A_POINT,
     tell: Callable[[str], None] = say,
 ) -> Written:
     """Pack what `prepare` makes of the listed images into `out_dir`; replaces a set that is there when all went well.
@@ -85,13 +88,14 @@ def pack(
         writer = ResumableWriter(rec, point.position)
         layout = LayoutWriter(writer, source.num_classes, _counted(source, point))
         progress = _Progress(point.done, point.size, list(point.failures))
+        due_s = time.monotonic() + seconds_to_a_point
         try:
             for result in results:
                 _write(layout, progress, result, source, skip_bad)
-                if progress.done % images_to_a_point == 0:
+                if progress.done % images_to_a_point == 0 or time.monotonic() >= due_s:
                     reached = Point(progress.done, writer.sync(), progress.size, tuple(progress.failures))
                     journal.append(reached, inputs.digest(reached.done), known_failures=len(point.failures))
-                    point = reached
+                    point, due_s = reached, time.monotonic() + seconds_to_a_point
             if not layout.num_images:
                 first = progress.failures[0]
                 raise InputError(
@@ -111,7 +115,7 @@ def pack(
         journal.remove()
     describe(rec.parent, source.num_classes, progress.size, listing.names)
     write_failures(rec.parent, progress.failures)
-    remarks = (*_size_remark(progress.size), *listing.remarks, *without_images(layout.counts_C, listing.names))
+    remarks = (*size_remark(progress.size), *listing.remarks, *without_images(layout.counts_C, listing.names))
     return Written(rec, layout.num_images, source.num_classes, remarks, tuple(progress.failures))
 
 
@@ -161,7 +165,8 @@ def _write(
     progress.done += 1
 
 
-def _size_remark(size: tuple[int, int]) -> tuple[str, ...]:
+def size_remark(size: tuple[int, int]) -> tuple[str, ...]:
+    """The remark on pictures of `size`, (height, width), that is not the usual one."""
     if size == PUBLISHED_SIZE:
         return ()
     return (f"the pictures are {size[1]}x{size[0]}, published networks take 112x112: --image-size 112 resizes them",)

@@ -90,10 +90,14 @@ def _draw_impostor(rng: np.random.Generator, counts: np.ndarray, starts: np.ndar
 
 @dataclass(frozen=True)
 class EncodedPairs:
-    """`images`: JPEGs of the 2P pictures in order, `issame`: P flags; `left_out`: (picture, why) of pairs left out."""
+    """`images`: JPEGs of the 2P pictures in order, of one `size`, (height, width); `issame`: P flags.
+
+    `left_out`: (picture, why) of pairs left out.
+    """
 
     images: list[bytes]
     issame: list[bool]
+    size: tuple[int, int]
     left_out: list[tuple[str, str]]
 
 
@@ -123,7 +127,7 @@ def encode_pairs(
     if bad and not (skip_bad and kept):
         raise _unusable(pairs, bad)
     images = [jpeg_of[path] for place in kept for path in pairs[place]]
-    return EncodedPairs(images, [issame[place] for place in kept], list(bad.items()))
+    return EncodedPairs(images, [issame[place] for place in kept], size, list(bad.items()))
 
 
 def _unusable(pairs: Sequence[PathPair], bad: dict[str, str]) -> InputError:

@@ -39,7 +39,10 @@ class Table:
     def wrong_header(self, expected: str) -> InputError:
         """The error that the header lacks columns."""
         found = self._header.strip()[:80]
-        return InputError(f"{self.path}, line 1: expected a header with the columns {expected}, found {found!r}")
+        return InputError(
+            f"{self.path}, line 1: expected a header with the columns {expected}, separated by commas or tabs, found "
+            f"{found!r}; correct it"
+        )
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         """Line number and fields of each row below the header that is not empty; InputError for one that is short."""

@@ -239,6 +239,19 @@ def test_shared_labels_are_as_they_stand(tmp_path):
     assert source.num_classes == CLASSES
 
 
+def test_shared_labels_may_not_mean_two_people_by_name(tmp_path):
+    """identities.txt, where sets have one, says whose label it is; a shorter list may be the beginning of a longer."""
+    sets = [write_records(tmp_path / name / "train.rec", PICTURES).parent for name in "abcd"]
+    for folder, people in zip(sets, ("ann\nbob\n", "ann\nbob\ncid\n", None, "ann\nbob\ndan\n")):
+        if people is not None:
+            (folder / "identities.txt").write_text(people)
+    assert len(open_source(sets[:3])) == len(open_source([sets[3], *sets[::2]])) == 3 * len(PICTURES)
+    message = error_of(open_source, sets)
+    assert message.startswith(f"label 2 is 'cid' in {sets[1]}/identities.txt and 'dan' in {sets[3]}/identities.txt; ")
+    assert "rec_labels='apart'" in message
+    assert open_source(sets, rec_labels="apart").num_classes == 4 * CLASSES
+
+
 def test_shared_record_files_may_each_lack_some_of_the_identities(tmp_path):
     # Each folder's own count of identities: 2, 3 and 5; the largest goes for all.
     for name, part, classes in zip("abc", SHARDS, (2, 3, 5)):

@@ -305,7 +305,8 @@ def test_batches_before_the_broken_one_still_come():
 
 
 def test_image_of_another_size_names_the_sample():
-    with pytest.raises(InputError, match=r"^sample number \d+: the image is 8x8 pixels, 16x16 is expected; align"):
+    remedy = "align .*pack --align does, pack --image-size 16 only"
+    with pytest.raises(InputError, match=rf"^sample number \d+: the image is 8x8 pixels, 16x16 is expected; {remedy}"):
         list(Loader(FaultySource(), batch_size=4, runtime=Runtime(), seed=0, num_steps=1, image_size=16))
 
 

@@ -101,10 +101,16 @@ def test_classes_without_images_are_counted_and_the_first_named():
 
 
 def test_one_torn_picture_is_its_own_error_and_several_are_counted():
-    with pytest.raises(InputError, match=r"^picture 3: torn; tape it$"):
+    with pytest.raises(InputError, match=r"^picture 3: torn; tape it; on_bad_record=skip trains without such images$"):
         look(Labelled([0, 1] * 5, num_classes=2, bad={3}))
-    with pytest.raises(InputError, match=r"^picture 3: torn; tape it \(and 2 more of the 10 images looked at\)$"):
+    with pytest.raises(InputError, match=r"^picture 3: torn; tape it \(and 2 more of the 10 images looked at\); on_b"):
         look(Labelled([0, 1] * 5, num_classes=2, bad={3, 5, 9}))
+
+
+@pytest.mark.parametrize(("bad", "tolerated"), [({0, 3, 5, 7, 9}, 0), ({0, 3}, 1)])
+def test_skipping_is_not_offered_for_a_set_of_bad_pictures_nor_twice(bad, tolerated):
+    with pytest.raises(InputError, match=r"images looked at\)$"):
+        look(Labelled([0, 1] * 5, num_classes=2, bad=bad), tolerated=tolerated)
 
 
 def test_torn_pictures_that_are_tolerated_are_listed():

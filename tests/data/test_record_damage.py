@@ -38,6 +38,14 @@ def test_damage_is_named_with_file_key_and_offset(name, tmp_path):
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["table.csv", "train.rec", "train.idx"])
+def test_what_is_no_record_file_is_called_so(name, tmp_path):
+    """No index is blamed where none lies beside the file, nor where the file is the index itself."""
+    (tmp_path / name).write_text("0\t0\n")
+    with pytest.raises(RecordError, match=f"{name}: does not begin as a record file does; give a .rec file"):
+        RecordReader(tmp_path / name)
+
+
 @pytest.mark.parametrize(("content", "message"), [(None, "cannot be read .No such file"), (b"", "the file is empty")])
 def test_missing_and_empty_file(content, message, tmp_path):
     if content is not None:

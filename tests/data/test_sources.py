@@ -183,6 +183,11 @@ def text_file(path):
     return path / "train.txt"
 
 
+def table(path):
+    (path / "train.csv").write_text("path,label\n")
+    return path / "train.csv"
+
+
 def empty_list(path):
     (path / "train.lst").write_text("\n")
     return path / "train.lst"
@@ -193,11 +198,12 @@ def empty_list(path):
     [
         (lambda path: path / "absent", "does not exist"),
         (empty, "holds neither train.rec nor"),
-        (without_folders, "holds neither train.rec nor"),
+        (without_folders, "its images, 1.jpg the first, lie in no folder per identity; sort them"),
         (with_an_empty_identity, "an identity without images"),
         (with_index_only, "no train.rec"),
         (with_empty_records, "train.rec"),
         (with_header_and_identities_only, "holds no image records"),
+        (table, "launch/records.py pack"),
         (text_file, "neither a .rec nor a .lst"),
         (empty_list, "the list is empty"),
     ],

@@ -97,10 +97,12 @@ def test_photos_without_a_face_are_listed_with_the_reason(photos, tmp_path):
 
 def test_a_photo_that_cannot_be_opened_is_listed_too(photos, tmp_path):
     (photos / "anna" / "0.jpg").symlink_to(photos / "gone.jpg")
+    (photos / "anna" / "00.jpg").write_bytes(b"no picture")
     done = align_folder(photos, tmp_path / "out", encoder())
     assert done.failures[0].damaged
-    reason = failures_in(tmp_path / "out")[str(photos / "anna" / "0.jpg")]
-    assert reason.startswith("cannot be read")  # the path stands beside it
+    listed = failures_in(tmp_path / "out")
+    assert listed[str(photos / "anna" / "0.jpg")].startswith("cannot be read")
+    assert listed[str(photos / "anna" / "00.jpg")].startswith("unreadable: not a readable image")
 
 
 def test_where_every_photo_has_a_face_nothing_is_listed(photos, tmp_path):

@@ -63,7 +63,7 @@ def test_labels_as_given(name, text, root, tmp_path):
     ("text", "message"),
     [
         ("file,label\na.jpg,0\n", r"line 1: expected a header with the columns path and label .* found 'file,label'"),
-        ("path,size\na.jpg,0\n", "line 1: expected a header"),
+        ("path,size\na.jpg,0\n", "line 1: expected a header .* separated by commas or tabs, found .*; correct it"),
         ("", "line 1: expected a header"),
         ("path,label\n", "names no images"),
         ("path,label\na.jpg,0\nb.jpg,one\n", r"line 3: label 'one' is no whole number"),

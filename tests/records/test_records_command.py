@@ -34,6 +34,7 @@ def test_the_whole_way(tmp_path):
     assert "unpacked 12 images" in records("unpack", out, tmp_path / "again")
     first = records("pairs", people, tmp_path / "a.bin", "--num-pairs", "20", "--image-size", "16")
     assert "wrote 20 pairs, 10 of one person" in first
+    assert "note: the pictures are 16x16, published networks take 112x112" in first
     (tmp_path / "pairs.csv").write_text("id0/0.png,id0/1.png,1\nid0/0.png,id1/1.png,0\n")
     assert "wrote 2 pairs" in records("pairs", people, tmp_path / "b.bin", "--list", tmp_path / "pairs.csv")
 
@@ -85,7 +86,10 @@ def test_errors_are_one_line_and_exit_2(tmp_path):
         (("pack", people, out), "id1/9.jpg: not a readable image (unknown format); restore it from the original"),
         (("verify", tmp_path / "nowhere"), "cannot be read (No such file or directory)"),
         (("unpack", people, tmp_path / "new"), "train.rec: cannot be read"),
+        (("verify", people), "give a .rec file, or the folder with train.rec (launch/records.py pack makes one"),
+        (("pack", people / "id1", out), "0.jpg the first, lie in no folder per identity"),
         (("pairs", people, tmp_path / "a.bin", "--num-pairs", "7"), "take a multiple of 20"),
+        (("pairs", people, tmp_path / "a"), "a: ends in no .bin"),
         (("pairs", tmp_path / "nowhere", tmp_path / "a.bin"), "nowhere: is not a folder"),
     ]:
         lines = records(*arguments, code=2).strip().splitlines()

@@ -150,7 +150,25 @@ def test_a_stop_before_the_first_point_leaves_nothing(people, tmp_path, monkeypa
     at_call(EVERY - 1, LayoutWriter, "add", interrupt)
     with pytest.raises(KeyboardInterrupt):
         packed(people, tmp_path / "out")
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="0 workers cannot pack; give at least 1"):
+        packed(people, tmp_path / "mine", workers=0)
+    assert os.listdir(tmp_path / "mine") == []
+
+
+def test_slow_work_has_points_by_time_too(people, undisturbed, tmp_path, monkeypatch):
+    """A thousand photos of which a face is sought take minutes: a stop must not cost them all."""
+    options = {"images_to_a_point": 10**6, "seconds_to_a_point": 0.0}
+    with monkeypatch.context() as patched:
+        patched.setattr(LayoutWriter, "add", LayoutWriter.add)
+        at_call(24, LayoutWriter, "add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pack(list_images(people), tmp_path / "out", prepare=Watched(), tell=lambda line: None, **options)
+    told = []
+    pack(list_images(people), tmp_path / "out", prepare=Watched(), tell=told.append, **options)
+    assert "goes on after the 23 images" in told[0]
+    assert files_of(tmp_path / "out") == undisturbed
 
 
 @pytest.mark.parametrize("room", range(1, 9))
@@ -220,7 +238,7 @@ def test_a_journal_without_room_is_one_line_and_what_it_said_before_is_kept(firs
     assert exit_code(work) == 0
     told = [] if first else [f"10 of {COUNT} images are kept: the same command goes on from there"]
     assert errors.read_text() == f"File too large: {tmp_path / 'out' / 'train.rec.journal'}: {told}"
-    assert os.listdir(tmp_path / "out") == [] if first else set(os.listdir(tmp_path / "out")) == ASIDE
+    assert not (tmp_path / "out").exists() if first else set(os.listdir(tmp_path / "out")) == ASIDE
 
 
 @pytest.mark.parametrize("change", ["settings", "size", "time", "label", "path", "fewer"])

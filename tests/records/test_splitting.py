@@ -109,7 +109,13 @@ def test_bad_lists(text, message, packed, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
-@pytest.mark.parametrize("options", [{"share": 0.01}, {"share": 0.99}, {"identities": 20}, {"identities": 0}])
+@pytest.mark.parametrize("share", [0, 1, -0.1, 20, float("nan")])
+def test_what_is_no_share(share, packed, tmp_path):
+    with pytest.raises(InputError, match=f"a share of {share:g} of the identities cannot be held out"):
+        split(packed / "train.rec", tmp_path / "out", share=share)
+
+
+@pytest.mark.parametrize("options", [{"share": 0.01}, {"share": 0.99}, {"identities": 0}, {"identities": 20}])
 def test_sides_that_would_be_empty(options, packed, tmp_path):
     with pytest.raises(InputError, match=r"(0|20) of 20 identities cannot be held out; take 1 to all but 1"):
         split(packed / "train.rec", tmp_path / "out", **options)

@@ -44,7 +44,7 @@ def test_all_ranks_learn_what_the_main_rank_found(world):
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_all_ranks_end_with_what_the_main_rank_refuses(world):
     outcomes = run_ranks(outcome, world, lambda rank: Labelled([0, 1, 1], num_classes=2, bad={1}), same)
-    assert outcomes == ["picture 1: torn; tape it"] * world
+    assert outcomes == ["picture 1: torn; tape it; on_bad_record=skip trains without such images"] * world
 
 
 @pytest.mark.parametrize(

@@ -72,10 +72,7 @@ class FolderSource(FileSource):
             paths += images
             counts.append(len(images))
         if not paths:
-            raise InputError(
-                f"{root}: holds neither train.rec nor shards (.rec, .tar or .parquet) nor one folder of images per "
-                "identity; is it the right one?"
-            )
+            raise _no_identities(root)
         super().__init__(paths, np.repeat(np.arange(len(counts)), counts), num_classes=len(counts))
 
 
@@ -99,6 +96,24 @@ class ListSource(FileSource):
                 f"{lst}: the list is empty; write one image per line: index, label, path, separated by tabs"
             )
         super().__init__(paths, np.array(labels, np.int64), num_classes=max(labels) + 1)
+
+
+def _no_identities(root: str | Path) -> InputError:
+    """What a folder without a folder per identity most likely is instead."""
+    names = sorted(entry.name for entry in os.scandir(root) if entry.is_file() and not entry.name.startswith("."))
+    if any(name.endswith(".rec") for name in names):
+        return InputError(
+            f"{root}: is a set of records, not one folder of images per identity; launch/records.py unpack makes one"
+        )
+    if images := [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]:
+        return InputError(
+            f"{root}: its images, {images[0]} the first, lie in no folder per identity; sort them into such folders, "
+            "or name who is who in a CSV with the columns path and name, which launch/records.py pack takes"
+        )
+    return InputError(
+        f"{root}: holds neither train.rec nor shards (.rec, .tar or .parquet) nor one folder of images per identity; "
+        "is it the right one?"
+    )
 
 
 def _images_below(folder: str) -> tuple[list[str], list[str]]:

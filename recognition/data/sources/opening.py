@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recognition.data.recordio import NAMES
 from recognition.data.sources.arrow import open_parquet, open_saved, saved_files
 from recognition.data.sources.drawn import SYNTHETIC_IMAGES, SyntheticSource
 from recognition.data.sources.files import FolderSource, ListSource
@@ -91,6 +92,8 @@ def _identify(path: Path) -> Found:
         return _identify_folder(path)
     if path.name.endswith(COMPRESSED):
         raise InputError(f"{path}: samples of a compressed archive cannot be read in any order; unpack it to a .tar")
+    if path.suffix.lower() in (".csv", ".tsv"):
+        raise InputError(f"{path}: a table is packed before it is trained on; launch/records.py pack {path} FOLDER")
     if path.suffix not in KIND_OF_SUFFIX:
         raise InputError(
             f"{path}: is neither a .rec nor a .lst, .tar or .parquet file; give one of these, or the folder with them"
@@ -137,10 +140,30 @@ def _open_sets(sets: Sequence[Found], apart: bool, columns: Columns) -> Source:
         raise InputError(f"image_column and label_column belong to parquet sets, but rec names {kind}; leave them out")
     _allow_open_files(2 * len(paths))
     if not apart:
+        if kind == RECORDS:
+            _require_same_people(paths)
         return _open_shards(kind, paths, columns)
     groups = [each.paths for each in sets] if len(sets) > 1 else [[path] for path in paths]
     parts = [_open_shards(kind, group, columns) for group in groups]
     return parts[0] if len(parts) == 1 else JoinedSource(parts, apart=True)
+
+
+def _require_same_people(recs: Sequence[Path]) -> None:
+    """InputError where the names beside two sets say that a label means two people; sets without names pass."""
+    known: list[str] = []
+    known_from = Path()
+    for listed in dict.fromkeys(rec.with_name(NAMES) for rec in recs):
+        if not listed.exists():
+            continue
+        names = listed.read_text(encoding="utf-8", errors="surrogateescape").removesuffix("\n").split("\n")
+        for label, (one, other) in enumerate(zip(known, names)):
+            if one != other:
+                raise InputError(
+                    f"label {label} is {one[:60]!r} in {known_from} and {other[:60]!r} in {listed}; set "
+                    "rec_labels='apart' where these are other people, or join the sets with launch/records.py merge"
+                )
+        if len(names) > len(known):
+            known, known_from = names, listed
 
 
 def _open_shards(kind: str, paths: Sequence[Path], columns: Columns) -> Source:

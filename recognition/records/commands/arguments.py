@@ -29,7 +29,9 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 def add_encoding(parser: argparse.ArgumentParser) -> None:
     """How images become JPEGs of one size."""
-    parser.add_argument("--image-size", type=int, help="pixels square; default: all images have one size already")
+    parser.add_argument(
+        "--image-size", type=int, help="pixels square; default: 112 with --align, else all images have one size already"
+    )
     parser.add_argument("--fit", choices=FITS, default="pad", help="how the others become square (default: pad)")
     parser.add_argument("--quality", type=int, default=95, help="of JPEGs that must be made (default: 95)")
 

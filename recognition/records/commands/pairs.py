@@ -8,6 +8,7 @@ from pathlib import Path
 from recognition.errors import InputError
 from recognition.records.commands.arguments import add_encoding, add_seed
 from recognition.records.commands.faces import add_alignment, open_prepare
+from recognition.records.packing import size_remark
 from recognition.records.pair_lists import read_pair_list
 from recognition.records.pairing import encode_pairs, make_pairs
 from recognition.records.protocols import PROTOCOLS, read_protocol
@@ -33,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Draw or read the pairs, and write them."""
+    if given.out.suffix != ".bin":
+        raise InputError(f"{given.out}: ends in no .bin, by which a run's val_targets are found; name the file so")
     if given.num_pairs is not None and (given.protocol or given.list):
         raise InputError("--num-pairs is for pairs that are drawn; a list has its own number: leave it out")
     if given.protocol:
@@ -44,6 +47,8 @@ def run(given: argparse.Namespace) -> None:
     encoded = encode_pairs(pairs, issame, open_prepare(given), skip_bad=given.skip_bad)
     write_pairs(given.out, encoded.images, encoded.issame)
     print(f"wrote {len(encoded.issame)} pairs, {sum(encoded.issame)} of one person, to {given.out}")
+    for remark in size_remark(encoded.size):
+        print(f"note: {remark}")
     if encoded.left_out:
         left_out = len(issame) - len(encoded.issame)
         print(f"note: {left_out} pairs were left out, so folds and figures are not those of the list:")
