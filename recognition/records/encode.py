@@ -131,7 +131,6 @@ def prepare_all(
     """What `prepare` makes of each of `items` from `done` on, in order, by threads, under a progress bar.
 
     An image that cannot be read comes as the InputError that says so: whether that ends all is the caller's choice.
-    InputError is raised for fewer than one of `workers`.
     """
 
     def work(item: Item) -> Prepared | Rejected | InputError:
