@@ -25,6 +25,7 @@ from recognition.command import run_command
 from recognition.data.record_format import MAGIC_BYTES
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.errors import InputError
+from recognition.records.encode import Encoder
 from recognition.records.packing import pack_folder
 from recognition.records.pairing import encode_pairs, make_pairs
 from recognition.verification.pairs import write_pairs
@@ -213,7 +214,7 @@ def prove_packed_sets(python: Path, folder: Path) -> list[str]:
     expect(found["identities"], ranges, "MXNet finds the range of each identity's images in a packed folder")
 
     pairs, issame = make_pairs(folder / "people", num_pairs=40)
-    encoded = encode_pairs(pairs)
+    encoded = encode_pairs(pairs, issame, Encoder()).images
     write_pairs(folder / "people.bin", encoded, issame)
     expected = {"sums": [pixels_of(jpeg)[1] for jpeg in encoded], "issame": issame}
     expect(ask_mxnet(python, "pairs", folder / "people.bin"), expected, "insightface opens our .bin")
