@@ -22,7 +22,8 @@ def open_session(path: Path, *, cuda: bool = False, threads: int = 1) -> onnxrun
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-        reason = " ".join(str(error).split())[:160].rstrip(". ")
+        # The path stands before it; a long one would leave no room for the reason.
+        reason = " ".join(str(error).replace(str(path), path.name).split())[:160].rstrip(". ")
         raise InputError(
             f"{path} is not a model that ONNX Runtime can run ({reason}); give an .onnx file, or copy it again"
         ) from error

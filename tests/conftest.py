@@ -1,5 +1,7 @@
 """Where the fixtures live, and one thread per test so that ranks and tests do not fight over cores."""
 
+import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,10 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 FIXTURES = ROOT / "tests" / "fixtures"
+
+# What earlier tests left behind (sessions, pipelines) has threads that a forked process has not: it must not be
+# collected there, since a destructor that waits for them waits for ever.
+os.register_at_fork(after_in_child=gc.freeze)
 
 
 @pytest.fixture(scope="session")

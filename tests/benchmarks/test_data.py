@@ -282,7 +282,8 @@ def hoard():
 def test_memory_of_an_opening_is_what_it_held_at_most_and_what_it_keeps(here):
     # Apart: a process that has freed memory before holds less of it anew.
     (seen,) = here.apart(opened_and_used, 2_500_000)
-    assert seen.peak_bytes == pytest.approx(100e6, rel=0.1)
+    # What is made last takes the place of what was freed, or does not.
+    assert 95e6 < seen.peak_bytes < 125e6
     assert seen.used_bytes == pytest.approx(30e6, rel=0.2)
 
 

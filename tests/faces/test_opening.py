@@ -32,11 +32,13 @@ def test_a_missing_file_says_where_models_are_and_under_which_licence(tmp_path):
 
 
 def test_files_that_are_no_models_are_refused(tmp_path):
-    (tmp_path / "a.onnx").write_bytes(b"half a download")
+    folder = tmp_path / "a folder with a long name" / "x" / ("y" * 100)
+    folder.mkdir(parents=True)
+    (folder / "a.onnx").write_bytes(b"half a download")
     with pytest.raises(
         InputError, match=r"a\.onnx is not a model .*Protobuf parsing failed\); give an \.onnx file, or"
     ):
-        open_detector(tmp_path / "a.onnx")
+        open_detector(folder / "a.onnx")
 
 
 def test_a_clone_without_its_large_files_is_told(tmp_path):
