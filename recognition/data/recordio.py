@@ -21,6 +21,7 @@ from recognition.data.record_format import (
     REPACK,
     Record,
     RecordError,
+    plain_sample,
     read_body,
     read_record,
     record_error,
@@ -126,6 +127,17 @@ class RecordReader:
         if self.checks is not None:
             self.checks.check(self._view[offset:after], place, rec=self.path, key=key, offset=offset)
         return record
+
+    def sample(self, place: int) -> tuple[memoryview | bytes, int]:
+        """Payload and label of the record at `place` among all keys; RecordError as `read`, and as `Record.label`."""
+        offset = int(self.offsets[place])
+        if cut_short(self._map) is None and (plain := plain_sample(self._view, offset)) is not None:
+            payload, label, after = plain
+            if self.checks is None or self.checks.hold(self._view[offset:after], place, int(self.keys[place])):
+                return payload, label
+        # What is wrong with it, if anything, is told there.
+        record = self._read(place, int(self.keys[place]))
+        return record.payload, record.label
 
     def _require_whole(self, key: int, offset: int) -> None:
         if problem := cut_short(self._map):

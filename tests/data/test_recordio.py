@@ -214,3 +214,73 @@ def test_payloads_outlive_the_reader():
     payload = reader.read(3).payload
     reader.close()
     assert hashlib.sha256(payload).hexdigest() == EXPECTED["insightface"]["records"]["3"]["sha256"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sample_is_what_the_record_holds(layout):
+    with RecordReader(RECORDS / layout / "train.rec") as reader:
+        for place, key in enumerate(reader.keys.tolist()):
+            record = reader.read(key)
+            payload, label = reader.sample(place)
+            assert (bytes(payload), label) == (bytes(record.payload), record.label)
+
+
+@pytest.mark.parametrize("label", [0, 3, 2**24 - 1, 2**24, 2**24 + 1, (5, 6)])
+def test_a_sample_has_the_exact_label(label, tmp_path):
+    with RecordWriter(tmp_path / "train.rec") as writer:
+        writer.write(7, b"abcde", label)
+    for name in ("with checks", "without"):
+        with RecordReader(tmp_path / "train.rec") as reader:
+            assert (reader.checks is None) == (name == "without")
+            payload, found = reader.sample(0)
+            assert (bytes(payload), found) == (b"abcde", label if isinstance(label, int) else label[0])
+        (tmp_path / "train.crc").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("at", [0, 4, 8, 12, 20, 33])
+def test_a_sample_of_a_damaged_record_is_an_error(at, tmp_path):
+    """The magic, the length, the flag, the label, an id, the payload: with checks nothing passes."""
+    with RecordWriter(tmp_path / "train.rec") as writer:
+        writer.write(7, b"abcde", 3)
+    data = bytearray((tmp_path / "train.rec").read_bytes())
+    data[at] ^= 1
+    (tmp_path / "train.rec").write_bytes(data)
+    with (
+        RecordReader(tmp_path / "train.rec") as reader,
+        pytest.raises(RecordError, match=r"train.rec key 7 at offset 0"),
+    ):
+        reader.sample(0)
+
+
+@pytest.mark.parametrize("label", [float("nan"), -1.0, 1.5])
+def test_a_sample_without_a_class_is_an_error(label, tmp_path):
+    with RecordWriter(tmp_path / "train.rec") as writer:
+        writer.write(7, b"abcde", 3)
+    data = bytearray((tmp_path / "train.rec").read_bytes())
+    data[12:16] = struct.pack("<f", label)
+    (tmp_path / "train.rec").write_bytes(data)
+    (tmp_path / "train.crc").unlink()
+    with RecordReader(tmp_path / "train.rec") as reader, pytest.raises(RecordError, match="is not a class number"):
+        reader.sample(0)
+
+
+@pytest.mark.parametrize("damage", [(0, b"\0"), (4, struct.pack("<I", 23)), (4, struct.pack("<I", 1 << 20))])
+def test_a_sample_of_a_damaged_frame_is_an_error_without_checks_too(damage, tmp_path):
+    assert_no_sample(tmp_path, *damage, size=40)
+
+
+def test_a_sample_in_parts_is_read_as_one_in_a_file_of_any_size(tmp_path):
+    """A frame that is the first part of a record: its word is a length that this file, mostly a hole, has room for."""
+    assert_no_sample(tmp_path, 4, struct.pack("<I", 1 << 29 | 29), size=(1 << 29) + 4096)
+
+
+def assert_no_sample(folder, at, damage, *, size):
+    with RecordWriter(folder / "train.rec") as writer:
+        writer.write(7, b"abcde", 3)
+    (folder / "train.crc").unlink()
+    with open(folder / "train.rec", "r+b") as file:
+        file.seek(at)
+        file.write(damage)
+        file.truncate(size)
+    with RecordReader(folder / "train.rec") as reader, pytest.raises(RecordError, match="train.rec key 7 at offset 0"):
+        reader.sample(0)

@@ -18,6 +18,7 @@ class RecordSource:
     def __init__(self, rec: str | Path, *, num_classes: int | None = None) -> None:
         self.reader = RecordReader(rec)
         self.keys = self.reader.image_keys
+        self._first = int(np.searchsorted(self.reader.keys, self.keys[0])) if len(self.keys) else 0
         self.num_classes = num_classes or self.reader.num_classes
 
     def __len__(self) -> int:
@@ -25,8 +26,10 @@ class RecordSource:
 
     def read(self, index: int) -> Sample:
         """Payload (a view of the file) and label; InputError for a damaged record or a label beyond num_classes."""
-        record = self.reader.read(self.keys[index])
-        return Sample(record.payload, record.label_below(self.num_classes))
+        payload, label = self.reader.sample(self._first + index)
+        if self.num_classes is not None and label >= self.num_classes:
+            self.reader.read(self.keys[index]).label_below(self.num_classes)  # has the words for it
+        return Sample(payload, label)
 
     def describe(self, index: int) -> str:
         """`FILE key KEY at offset OFFSET`."""
