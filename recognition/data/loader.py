@@ -118,18 +118,22 @@ class Loader:
 
     def fill(self, filled: Filled, put: Put, slot: int) -> None:
         """Read the sample of `slot`, or the substitute shown in its place, and `put` it in."""
+        index = int(filled.ids_B[slot])
+        if not self.skip_bad:
+            self._show(filled, put, slot, index)
+            return
 
-        def read(index: int) -> None:
-            filled.ids_B[slot] = index
-            sample = self.source.read(index)
-            put(slot, sample.payload, partial(self.source.describe, index))
-            filled.labels_B[slot] = sample.label
+        def show(shown: int) -> None:
+            filled.ids_B[slot] = shown
+            self._show(filled, put, slot, shown)
 
-        index, epoch = int(filled.ids_B[slot]), int(filled.epochs_B[slot])
-        if self.skip_bad:
-            filled.bad_B[slot] = read_or_substitute(self.source, index, read, epoch=epoch, seed=self.seed)
-        else:
-            read(index)
+        epoch = int(filled.epochs_B[slot])
+        filled.bad_B[slot] = read_or_substitute(self.source, index, show, epoch=epoch, seed=self.seed)
+
+    def _show(self, filled: Filled, put: Put, slot: int, index: int) -> None:
+        sample = self.source.read(index)
+        put(slot, sample.payload, partial(self.source.describe, index))
+        filled.labels_B[slot] = sample.label
 
     def _job(self, step: int) -> Job[Filled]:
         ids_B, epochs_B = self.samples_of(step)
