@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recognition.command import run_command
 from recognition.errors import InputError
-from recognition.export import BATCHES, export_onnx
+from recognition.export.onnx_file import BATCHES, export_onnx
 from recognition.weights import load_backbone
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from recognition.checkpoint.layout import FOLDER, is_checkpoint
 from recognition.command import run_command
+from recognition.embedding.models import open_embedder
+from recognition.report.writing import write_report
 from recognition.runtime import start_runtime
+from recognition.targets.opening import open_target
+from recognition.targets.target import Options, Scored, lines
 from recognition.training.metrics import read_rows
-from recognition.verification import load_pairs
-from recognition.verification.models import open_embedder
-from recognition.verification.report import write_report
-from recognition.verification.scores import score_pairs
 
 
 def main() -> None:
@@ -27,19 +27,18 @@ def main() -> None:
     with start_runtime(arguments.device) as runtime:
         options = {"bgr": arguments.bgr, "mean": arguments.mean, "std": arguments.std}
         model = open_embedder(arguments.model, arguments.network, **options, device=runtime.device)
-        targets, results = {}, {}
-        for path in arguments.targets:
-            name = path.stem if path.stem not in targets else str(path)
-            pairs = load_pairs(path, progress=runtime.is_main)
-            model.require_size(*pairs.images.shape[1:3], str(path))
-            score = score_pairs(model, pairs, runtime=runtime, batch_size=arguments.batch_size, title=name)
-            targets[name], results[name] = pairs, score
+        scored: dict[str, Scored] = {}
+        for text in arguments.targets:
+            name = Path(text).stem if Path(text).stem not in scored else text
+            target = open_target(text, name, Options(size=model.size, progress=runtime.is_main))
+            outcome = target.score(model, runtime=runtime, batch_size=arguments.batch_size)
+            scored[name] = Scored(target, (outcome,))
             if runtime.is_main:
-                print("\n".join(score.lines(name)), flush=True)
+                print("\n".join(lines(name, outcome)), flush=True)
         out = arguments.out or (arguments.model / "report-verify" if is_run_directory(arguments.model) else None)
         if runtime.is_main and out is not None:
             training = read_rows(arguments.model, "train")
-            page = write_report(out, results, model=model.facts, targets=targets, training_rows=training)
+            page = write_report(out, list(scored.values()), models=[model.facts], training_rows=training)
             print(f"report: {page}")
 
 
@@ -52,7 +51,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="run directory, checkpoint, .safetensors, .pt, .pth or .onnx")
-    parser.add_argument("--targets", type=Path, nargs="+", required=True, metavar="A.bin", help="pair sets (.bin)")
+    parser.add_argument("--targets", nargs="+", required=True, metavar="A.bin", help="pair sets (.bin)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the report (default: RUN/report-verify)")
     parser.add_argument("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
     parser.add_argument("--bgr", action="store_true", default=None, help="the model wants BGR pictures (default: RGB)")

@@ -211,7 +211,7 @@ def test_the_report_of_a_run_carries_its_newest_start(tmp_path):
     model = build_backbone(cfg.network, cfg.embedding_size, image_size=cfg.image_size)
     finish_run(tmp_path, model, cfg, steps=1, scores={}, targets={})
     report = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert report["model"]["provenance"] == facts
+    assert report["models"][0]["provenance"] == facts
     page = (tmp_path / "report" / "index.html").read_text()
     for key in ("commit", "config_sha256", "data_sha256", "torch"):
         assert facts[key] in page

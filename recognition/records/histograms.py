@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from recognition.verification.charts import GENUINE, svg
+from recognition.chart import GENUINE, svg
 
 
 def class_sizes_svg(histogram: Sequence[tuple[int, int, int]]) -> str:

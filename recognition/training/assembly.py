@@ -16,7 +16,7 @@ from recognition.data.loader import Loader
 from recognition.data.preflight import Preflight
 from recognition.data.sources import Source, open_source
 from recognition.environment import launched
-from recognition.export import require_exportable
+from recognition.export.onnx_file import require_exportable
 from recognition.head import PartialFC
 from recognition.head.losses import build_objective
 from recognition.log import LOG, end_log, start_log

@@ -16,20 +16,21 @@ from recognition.data.synthetic import synthetic_pairs
 from recognition.errors import InputError
 from recognition.log import LOG
 from recognition.runtime import Runtime
+from recognition.targets.pairs import PairsOutcome, PairsTarget
+from recognition.targets.target import lines
 from recognition.training.metrics import MetricsWriter
 from recognition.verification import Pairs, load_pairs
 from recognition.verification.protocol import require_scorable
-from recognition.verification.scores import Score, score_pairs
 
 
-def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, Pairs]:
+def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, PairsTarget]:
     """The verification sets that the config names, loaded; InputError naming the file when one is missing."""
     folder = Path(cfg.val_dir) if cfg.val_dir else rec_folder(cfg.rec)
     targets = {}
     for name in cfg.val_targets:
         if name == "synthetic":
             images, issame = synthetic_pairs(num_pairs=120, seed=cfg.seed, image_size=cfg.image_size)
-            targets[name] = Pairs(images, issame)
+            targets[name] = PairsTarget(name, Pairs(images, issame))
             continue
         path = folder / f"{name}.bin"
         if not path.is_file():
@@ -37,15 +38,16 @@ def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, Pairs]:
                 f"verification set {path} does not exist; "
                 f"put it there, name its folder with val_dir=, or pass val_targets= for none"
             )
-        targets[name] = load_pairs(path, progress=runtime.is_main)
-        height, width = targets[name].images.shape[1:3]
+        pairs = load_pairs(path, progress=runtime.is_main)
+        targets[name] = PairsTarget(name, pairs)
+        height, width = pairs.images.shape[1:3]
         if (height, width) != (cfg.image_size, cfg.image_size):
             raise InputError(
                 f"{path} has pictures of {width}x{height} pixels, but the run takes {cfg.image_size}x{cfg.image_size}; "
                 f"make the pairs again at that size, or set image_size"
             )
         try:
-            require_scorable(targets[name].issame)
+            require_scorable(pairs.issame)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
     return targets
@@ -70,7 +72,7 @@ def averaged_statistics(model: nn.Module, runtime: Runtime) -> Iterator[None]:
             norm.running_var.copy_(var)
 
 
-Scores = dict[str, Score]
+Scores = dict[str, PairsOutcome]
 
 
 class Evaluation:
@@ -78,7 +80,7 @@ class Evaluation:
 
     def __init__(
         self,
-        targets: dict[str, Pairs],
+        targets: dict[str, PairsTarget],
         *,
         cfg: TrainConfig,
         runtime: Runtime,
@@ -91,8 +93,8 @@ class Evaluation:
     def __call__(self, model: nn.Module, step: int) -> tuple[Scores, bool]:
         """Scores by target (equal on all ranks) and whether their mean accuracy is the best so far."""
         scores: Scores = {}
-        for name, pairs in self.targets.items():
-            score = score_pairs(model, pairs, runtime=self.runtime, batch_size=self.cfg.val_batch_size, title=name)
+        for name, target in self.targets.items():
+            score = target.score(model, runtime=self.runtime, batch_size=self.cfg.val_batch_size)
             scores[name] = score
             self.metrics.write(
                 "verification",
@@ -106,7 +108,7 @@ class Evaluation:
                 tar_at_far={f"{far:g}": tar for far, tar in score.result.tar_at_far.items()},
             )
             if self.runtime.is_main:
-                for line in score.lines(name):
+                for line in lines(name, score):
                     LOG.info("step %d  %s", step, line)
         if not scores:
             return scores, False

@@ -14,13 +14,14 @@ from recognition.config import TrainConfig
 from recognition.data.substitutes import BadRecord
 from recognition.data.transforms import INPUT_FACTS
 from recognition.errors import InputError
-from recognition.export import export_onnx
+from recognition.export.onnx_file import export_onnx
 from recognition.log import LOG
 from recognition.provenance import newest_provenance
+from recognition.report.writing import write_report
+from recognition.targets.pairs import PairsTarget
+from recognition.targets.target import Scored
 from recognition.training.evaluation import Scores
 from recognition.training.metrics import read_rows
-from recognition.verification import Pairs
-from recognition.verification.report import write_report
 from recognition.weights import plain_state, save_backbone, weights_sha256
 
 
@@ -67,7 +68,7 @@ def finish_run(
     *,
     steps: int,
     scores: Scores,
-    targets: dict[str, Pairs],
+    targets: dict[str, PairsTarget],
     data_facts: Mapping[str, int | str] | None = None,
     bad_records: Sequence[BadRecord] = (),
 ) -> None:
@@ -89,9 +90,8 @@ def finish_run(
         "provenance": newest_provenance(run_dir),
     }
     rows = read_rows(run_dir, "train")
-    page = write_report(
-        run_dir / "report", scores, model=facts, targets=targets, training_rows=rows, bad_records=bad_records
-    )
+    scored = [Scored(targets[name], (outcome,)) for name, outcome in scores.items()]
+    page = write_report(run_dir / "report", scored, models=[facts], training_rows=rows, bad_records=bad_records)
     LOG.info("report: %s", page)
     if cfg.export_onnx:
         difference = export_onnx(model, run_dir / "model.onnx", meta)

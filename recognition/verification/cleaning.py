@@ -21,10 +21,10 @@ from recognition.data.decode import announced_size, decode_into
 from recognition.data.sources import FileSource, RecordSource, Source
 from recognition.data.threads import map_in_order
 from recognition.data.transforms import to_input
+from recognition.embedding.models import Embedder
 from recognition.errors import InputError
 from recognition.head.cleanliness import Neighbours, TargetCosines, nearest_others, robust_centers, similar_centers
 from recognition.strict_json import finite
-from recognition.verification.models import Embedder
 
 LOW_QUANTILE = 0.1
 CLEAN, MISLABELLED, FAR, DUPLICATE = "clean", "mislabelled", "far", "duplicate"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from recognition.errors import InputError
+from recognition.verification.curves import FARS, area_under, equal_error_rate, roc_curve, tar_at
 
 THRESHOLDS = np.arange(0, 4, 0.01)  # squared distances of unit vectors, as arcface_torch scans them
-FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ def verify_pairs(embeddings: np.ndarray, issame: np.ndarray, folds: int = 10) ->
     accuracies, thresholds = fold_scores(distances_P, issame_P, folds)
     far, tar, at = roc_curve(distances_P, issame_P)
     genuine, impostor = distances_P[issame_P], np.sort(distances_P[~issame_P])
-    auc = float(np.sum(np.diff(far) * (tar[1:] + tar[:-1]) / 2))
+    auc = area_under(far, tar)
     return VerificationResult(
         accuracy=float(np.mean(accuracies)),
         accuracy_std=float(np.std(accuracies)),
         fold_accuracies=tuple(accuracies.tolist()),
         fold_thresholds=tuple(thresholds.tolist()),
         threshold=float(np.mean(thresholds)),
-        tar_at_far={rate: _tar_at(rate, genuine, impostor) for rate in FARS},
+        tar_at_far={rate: tar_at(rate, genuine, impostor) for rate in FARS},
         auc=auc,
         eer=equal_error_rate(far, tar),
         num_genuine=len(genuine),
@@ -100,32 +100,6 @@ def fold_scores(distances_P: np.ndarray, issame_P: np.ndarray, folds: int) -> tu
     correct_FT = accepted[:, 1] + impostors_F1 - accepted[:, 0]
     chosen_F = np.argmax(correct_FT.sum(axis=0) - correct_FT, axis=1)  # argmax takes the first of equals
     return correct_FT[np.arange(folds), chosen_F] / sizes_F, THRESHOLDS[chosen_F]
-
-
-def roc_curve(distances_P: np.ndarray, issame_P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """False accept rate, true accept rate and distance at every distinct distance, nearest first."""
-    at, index = np.unique(distances_P, return_inverse=True)
-    genuine = np.bincount(index[issame_P], minlength=len(at)).cumsum()
-    impostor = np.bincount(index[~issame_P], minlength=len(at)).cumsum()
-    far, tar = impostor / impostor[-1], genuine / genuine[-1]
-    return np.r_[0.0, far], np.r_[0.0, tar], np.r_[-np.inf, at]
-
-
-def equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:
-    """Where FAR equals 1 - TAR on the ROC drawn with straight lines."""
-    excess = far + tar - 1  # rises from -1 to 1
-    after = int(np.argmax(excess >= 0))
-    share = -excess[after - 1] / (excess[after] - excess[after - 1])
-    return float(far[after - 1] + share * (far[after] - far[after - 1]))
-
-
-def _tar_at(rate: float, genuine: np.ndarray, impostor_sorted: np.ndarray) -> float | None:
-    """Accept strictly below the first impostor distance that would be one false accept too many."""
-    allowed = int(np.floor(rate * len(impostor_sorted) + 1e-9))
-    if allowed < 1:
-        return None
-    limit = impostor_sorted[allowed] if allowed < len(impostor_sorted) else np.inf
-    return float(np.mean(genuine < limit))
 
 
 def require_scorable(issame_P: np.ndarray, folds: int = 10) -> None:

@@ -13,12 +13,12 @@ from launch import export, verify
 from recognition.backbones import build_backbone
 from recognition.checkpoint.opening import open_checkpoint
 from recognition.command import run_command
-from recognition.export import export_onnx
+from recognition.embedding.models import open_embedder
+from recognition.export.onnx_file import export_onnx
 from recognition.runtime import Runtime
+from recognition.targets.pairs import PairsTarget
 from recognition.training.loop import train
 from recognition.verification import load_pairs
-from recognition.verification.models import open_embedder
-from recognition.verification.scores import score_pairs
 from recognition.weights import save_backbone, weights_sha256
 from tests.commands import launch
 from tests.filling import filled_backbone
@@ -56,15 +56,15 @@ def test_export_then_verify_run_and_onnx_on_one_and_two_ranks(run_dir, monkeypat
     assert (out.startswith("small: accuracy 0."), err) == (True, "")
     report = json.loads((run_dir / "report-verify" / "report.json").read_text())
     assert not (run_dir / "report").exists()  # the report of the training run itself would stand there
-    assert report["model"]["network"] == "mbf_tiny"
+    assert report["models"][0]["network"] == "mbf_tiny"
     assert report["training"]["loss"] == [3.5, 3.5]
     words = (run_dir / "model.onnx", "--targets", run_dir / "small.bin", "--out", run_dir / "onnx")
     done = launch("verify.py", *words, ranks=2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("accuracy") == 1  # one rank talks
     again = json.loads((run_dir / "onnx" / "report.json").read_text())
-    assert again["targets"][0]["accuracy"] == report["targets"][0]["accuracy"]
-    assert again["model"]["sha256"] == report["model"]["sha256"]
+    assert again["targets"][0]["outcomes"][0]["accuracy"] == report["targets"][0]["outcomes"][0]["accuracy"]
+    assert again["models"][0]["sha256"] == report["models"][0]["sha256"]
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +86,17 @@ def test_the_model_sees_what_the_options_say(linear, tmp_path, monkeypatch, opti
     assert run(verify, model, "--targets", target, "--out", tmp_path, *words, monkeypatch=monkeypatch) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     wanted, unchanged = (
-        score_pairs(open_embedder(model, **chosen), load_pairs(target), runtime=Runtime()) for chosen in (options, {})
+        PairsTarget("a", load_pairs(target)).score(open_embedder(model, **chosen), runtime=Runtime())
+        for chosen in (options, {})
     )
-    found = report["targets"][0]
+    found = report["targets"][0]["outcomes"][0]
     assert found["xnorm"] == pytest.approx(wanted.xnorm, rel=1e-6)
     # Beginning with the threshold that accepts nothing, minus infinity, which JSON does not have.
     assert found["roc"]["distance"][1:] == pytest.approx(wanted.result.roc_distances[1:].tolist(), rel=1e-4)
     assert abs(unchanged.xnorm / wanted.xnorm - 1) > 1e-3
     expected = {"channel_order": "BGR" if "bgr" in options else "RGB", "mean": 127.5, "std": 127.5}
     expected |= {name: value for name, value in options.items() if name != "bgr"}
-    assert {name: report["model"][name] for name in expected} == expected
+    assert {name: report["models"][0][name] for name in expected} == expected
 
 
 def test_a_file_without_out_is_only_printed(linear, tmp_path, monkeypatch, capfd):
@@ -181,9 +182,9 @@ def test_a_run_that_has_only_checkpoints_is_verified(stopped, averaged, tmp_path
         assert run(verify, *words, "--out", tmp_path, monkeypatch=monkeypatch) == 0
     out = stopped / "run" / "report-verify" if place == "run" else tmp_path
     report = json.loads((out / "report.json").read_text())
-    expected = score_pairs(averaged, load_pairs(stopped / "small.bin"), runtime=Runtime())
-    assert report["targets"][0]["xnorm"] == pytest.approx(expected.xnorm, rel=1e-5)
-    assert report["model"]["sha256"] == weights_sha256(averaged.state_dict())
+    expected = PairsTarget("a", load_pairs(stopped / "small.bin")).score(averaged, runtime=Runtime())
+    assert report["targets"][0]["outcomes"][0]["xnorm"] == pytest.approx(expected.xnorm, rel=1e-5)
+    assert report["models"][0]["sha256"] == weights_sha256(averaged.state_dict())
     open_checkpoint(stopped / "run" / "checkpoints" / "step-00000002")
 
 

@@ -78,4 +78,4 @@ def test_from_raw_photos_to_a_report(photos, crops, detector, tmp_path):
     few_steps = ["network=mbf_tiny", "max_steps=3", "warmup_epoch=0", "batch_size=8", "device=cpu"]
     ran("train.py", "configs/base.py", *data, *few_steps, "export_onnx=False")
     report = json.loads((run / "report" / "report.json").read_text())
-    assert [(target["name"], target["pairs"]) for target in report["targets"]] == [("people", 20)]
+    assert [(target["name"], target["outcomes"][0]["pairs"]) for target in report["targets"]] == [("people", 20)]

@@ -187,7 +187,7 @@ def test_the_report_lists_them(tmp_path, people):
     run(Runtime(), tmp_path, people, *SKIP)
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
     assert [(row["index"], row["place"]) for row in report["bad_records"]] == [(i, f"{people}/{TORN[i]}") for i in TORN]
-    assert report["model"]["data_check"]["images"] == 40
+    assert report["models"][0]["data_check"]["images"] == 40
     for page in ("index.html", "report.md"):
         text = (tmp_path / "run" / "report" / page).read_text()
         assert "2 records of the training set could not be read" in text

@@ -12,14 +12,14 @@ from torch import nn
 
 from recognition.data.synthetic import synthetic_pairs
 from recognition.runtime import Runtime
-from recognition.training import evaluation, loop
+from recognition.targets.pairs import PairsOutcome, PairsTarget
+from recognition.training import loop
 from recognition.training.evaluation import Evaluation
 from recognition.training.loop import train
 from recognition.training.metrics import MetricsWriter, read_rows
 from recognition.training.plan import Plan
 from recognition.verification import Pairs
 from recognition.verification.protocol import verify_pairs
-from recognition.verification.scores import Score
 from recognition.weights import load_backbone
 from tests.training.small_runs import assert_same_weights, copied, moving_average, small, watched
 
@@ -37,12 +37,13 @@ def verified(monkeypatch):
     accuracies = {"first": list(FIRST), "second": list(SECOND)}
     calls = []
 
-    def score_pairs(model, pairs, *, title, **options):
-        calls.append((title, copied(model), options))
-        return Score(dataclasses.replace(plain, accuracy=accuracies[title].pop(0)), 1.0)
+    def score(target, model, **options):
+        calls.append((target.name, copied(model), options))
+        return PairsOutcome(dataclasses.replace(plain, accuracy=accuracies[target.name].pop(0)), 1.0)
 
-    monkeypatch.setattr(evaluation, "score_pairs", score_pairs)
-    monkeypatch.setattr(loop, "open_targets", lambda cfg, runtime: dict.fromkeys(accuracies, Pairs(images, issame)))
+    targets = {name: PairsTarget(name, Pairs(images, issame)) for name in accuracies}
+    monkeypatch.setattr(PairsTarget, "score", score)
+    monkeypatch.setattr(loop, "open_targets", lambda cfg, runtime: targets)
     return calls, accuracies
 
 

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from recognition.backbones import build_backbone
+from recognition.embedding.over_ranks import evaluating
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 from recognition.training.freezing import Freezing, thaw_step
 from recognition.training.optimizer import build_optimizer, rebuilt_optimizer, set_learning_rate
 from recognition.training.step import parallel
-from recognition.verification.embedding import evaluating
 from tests.ranks import run_ranks
 from tests.training.linear_backbone import D, config, linear_backbone
 

@@ -116,18 +116,18 @@ def test_the_report_shows_the_run(finished):
     report = json.loads((finished / "report" / "report.json").read_text())
     rows = read_rows(finished, "train")
     assert report["training"] == {key: [row[key] for row in rows] for key in ("step", "loss", "lr")}
-    (target,) = report["targets"]
+    (target,) = report["targets"][0]["outcomes"]
     assert target["accuracy"] == read_rows(finished, "verification")[-1]["accuracy"]
     page = (finished / "report" / "index.html").read_text()
     wrong = len(target["false_accepts"]) + len(target["false_rejects"])
     assert wrong > 0
     assert page.count("data:image/jpeg;base64,") == 2 * wrong
     ours, _ = load_backbone(finished / "model.safetensors")
-    assert report["model"]["params"] == sum(parameter.numel() for parameter in ours.parameters())
-    assert report["model"]["run"] == str(finished)
-    assert report["model"]["data"] == "synthetic: 200 images of 20 identities"
-    assert report["model"]["sha256"] == weights_sha256(ours.state_dict())
-    assert report["model"]["margin"] == [1.0, 0.5, 0.0]
+    assert report["models"][0]["params"] == sum(parameter.numel() for parameter in ours.parameters())
+    assert report["models"][0]["run"] == str(finished)
+    assert report["models"][0]["data"] == "synthetic: 200 images of 20 identities"
+    assert report["models"][0]["sha256"] == weights_sha256(ours.state_dict())
+    assert report["models"][0]["margin"] == [1.0, 0.5, 0.0]
 
 
 def test_onnx_is_left_out_when_asked(tmp_path):
@@ -186,7 +186,9 @@ def test_mistakes_are_named_before_anything_is_written(tmp_path, overrides, mess
 
 
 def test_a_network_too_large_for_onnx_is_named_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("recognition.export.MAX_PROTOBUF_BYTES", 4000)  # r2060, which has more than 2 GiB, takes 20 s
+    monkeypatch.setattr(
+        "recognition.export.onnx_file.MAX_PROTOBUF_BYTES", 4000
+    )  # r2060, which has more than 2 GiB, takes 20 s
     with pytest.raises(InputError, match=r"r_tiny cannot be exported, set export_onnx=False"):
         train(small(tmp_path, "export_onnx=True"), Runtime())
     assert not (tmp_path / "run").exists()

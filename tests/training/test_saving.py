@@ -14,13 +14,13 @@ from recognition.checkpoint.writing import CheckpointNotWritten
 from recognition.data.synthetic import synthetic_pairs
 from recognition.errors import InputError
 from recognition.runtime import Runtime
-from recognition.training import assembly, evaluation, loop, saving
+from recognition.targets.pairs import PairsOutcome, PairsTarget
+from recognition.training import assembly, loop, saving
 from recognition.training.loop import train
 from recognition.training.metrics import read_rows
 from recognition.training.run_directory import read_status
 from recognition.verification import Pairs
 from recognition.verification.protocol import verify_pairs
-from recognition.verification.scores import Score
 from tests.ranks import run_ranks
 from tests.training.small_runs import digests, small, unreported
 
@@ -107,11 +107,12 @@ def accuracies(monkeypatch):
     plain = verify_pairs(np.random.default_rng(0).normal(size=(20, 4)), issame)
     given = iter((0.5, 0.4, 0.7, 0.6, 0.6, 0.9, 0.8, 0.7, 0.9, 0.1))
 
-    def score_pairs(model, pairs, **options):
-        return Score(dataclasses.replace(plain, accuracy=next(given)), 1.0)
+    def score(target, model, **options):
+        return PairsOutcome(dataclasses.replace(plain, accuracy=next(given)), 1.0)
 
-    monkeypatch.setattr(evaluation, "score_pairs", score_pairs)
-    monkeypatch.setattr(loop, "open_targets", lambda cfg, runtime: {"given": Pairs(images, issame)})
+    target = PairsTarget("given", Pairs(images, issame))
+    monkeypatch.setattr(PairsTarget, "score", score)
+    monkeypatch.setattr(loop, "open_targets", lambda cfg, runtime: {target.name: target})
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from torch import nn
 
 from recognition.atomic import replacing
 from recognition.data.transforms import INPUT_FACTS
+from recognition.embedding.over_ranks import evaluating
 from recognition.errors import InputError
-from recognition.verification.embedding import evaluating
 from recognition.weights import META_KEY, plain_state, weights_sha256
 
 OPSET = 17  # the newest that the runtimes in use (TensorRT 8.6, OpenVINO 2023, ONNX Runtime 1.12) all read

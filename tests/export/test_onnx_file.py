@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.onnx.operators import shape_as_tensor
 
-import recognition.export
+import recognition.export.onnx_file
 from recognition.errors import InputError
-from recognition.export import ParityError, export_onnx, require_exportable
+from recognition.export.onnx_file import ParityError, export_onnx, require_exportable
 from recognition.weights import plain_state, weights_sha256
 from tests.filling import filled_backbone
 
@@ -107,7 +107,7 @@ def test_a_baked_batch_is_refused(tmp_path):
 
 
 def test_weights_beyond_the_limit_of_the_format_are_refused_before_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(recognition.export, "MAX_PROTOBUF_BYTES", 1000)
+    monkeypatch.setattr(recognition.export.onnx_file, "MAX_PROTOBUF_BYTES", 1000)
     with pytest.raises(InputError, match="at most 2 GiB"):
         export_onnx(filled_backbone("mbf_tiny"), tmp_path / "a.onnx", {})
     assert not list(tmp_path.iterdir())

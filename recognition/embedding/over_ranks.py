@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from recognition.collectives import all_gather, all_reduce_max
 from recognition.data.transforms import to_input
+from recognition.embedding.pictures import Pictures, batches_of
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 
@@ -28,31 +29,33 @@ class Embeddings:
 @torch.inference_mode()
 def embed_images(
     embed: Callable[[Tensor], Tensor],
-    images: np.ndarray,
+    images: Pictures,
     *,
     runtime: Runtime,
     batch_size: int = 64,
     title: str = "images",
 ) -> Embeddings:
-    """Embed uint8 images (N, H, W, 3) RGB; every rank passes the same images and gets the same N rows.
+    """Embed N pictures, uint8 (H, W, 3) RGB; every rank passes the same ones, reads its share, and gets all N rows.
 
     `embed` maps (B, 3, H, W) in [-1, 1] on `runtime.device` to (B, D). An `nn.Module` is put into eval mode for the
     duration. Ranks take whole batches, so the same batches are formed, and the same numbers come out, for any world.
     """
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
-        raise InputError(f"images are {images.dtype} {images.shape}; expected uint8 (N, H, W, 3) with N > 0")
+    if not len(images):
+        raise InputError(f"{title}: there are no pictures to embed")
+    if isinstance(images, np.ndarray) and (images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8):
+        raise InputError(f"images are {images.dtype} {images.shape}; expected uint8 (N, H, W, 3)")
     per_rank = -(-len(images) // batch_size // runtime.world) * batch_size
     first = runtime.rank * per_rank
     starts = range(first, min(first + per_rank, len(images)), batch_size)
     rows = []  # (B, D + 1): the embeddings, and beside them the sum of the lengths over both views
     runtime.at(f"embedding {title}")
     with evaluating(embed):
-        bar = tqdm(
-            starts, f"embedding {title}", delay=2, leave=False, disable=None if runtime.is_main else True, unit="batch"
-        )
-        for start in bar:
-            images_BHWC = torch.from_numpy(images[start : start + batch_size]).to(runtime.device)
-            rows.append(_both_views(embed, images_BHWC))
+        batches = batches_of(images, starts, batch_size)
+        hidden = None if runtime.is_main else True  # None: hidden unless a terminal watches
+        for batch_BHWC in tqdm(
+            batches, f"embedding {title}", len(starts), delay=2, leave=False, disable=hidden, unit="batch"
+        ):
+            rows.append(_both_views(embed, torch.from_numpy(batch_BHWC).to(runtime.device)))
     # Ranks may take longer over their shares than a collective waits.
     runtime.wait_for_all(f"the embeddings of {title}")
     gathered_NE = _gather_rows(rows, per_rank, runtime)[: len(images)].cpu().numpy()

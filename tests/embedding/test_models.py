@@ -9,9 +9,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from recognition.backbones import build_backbone
+from recognition.embedding.models import open_embedder
 from recognition.errors import InputError
-from recognition.export import export_onnx
-from recognition.verification.models import open_embedder
+from recognition.export.onnx_file import export_onnx
 from recognition.weights import save_backbone
 from tests.filling import fill
 

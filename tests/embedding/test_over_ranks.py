@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from recognition.backbones import build_backbone
+from recognition.embedding.over_ranks import embed_images
 from recognition.errors import InputError
 from recognition.runtime import Runtime
-from recognition.verification.embedding import embed_images
 from tests.ranks import run_ranks
 from tests.verification.synthetic import fill
 
@@ -136,5 +136,5 @@ def test_real_backbones_go_through():
     "images", [np.zeros((0, 8, 8, 3), np.uint8), np.zeros((2, 3, 8, 8), np.uint8), np.zeros((2, 8, 8, 3), np.float32)]
 )
 def test_what_is_no_batch_of_pictures_is_refused(images):
-    with pytest.raises(InputError, match="expected uint8"):
+    with pytest.raises(InputError, match="expected uint8|no pictures"):
         embed_images(SmallNet(), images, runtime=Runtime())

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from recognition.chart import FAINT, GENUINE, IMPOSTOR, INK, svg
 from recognition.spread import spread
+from recognition.targets.pairs import MAX_POINTS, cosine, score_histogram
 from recognition.verification.protocol import VerificationResult
-
-GENUINE, IMPOSTOR, INK, FAINT = "#14746f", "#c2543d", "#26323f", "#8794a3"
-SIZE_INCHES = (5.0, 3.4)  # shown at 360 px on a phone, a 10 pt letter is still 10 px high
-MAX_POINTS = 1000
-STYLE = {
-    "font.size": 10,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e9ed",
-    "legend.frameon": False,
-    "svg.fonttype": "path",  # a viewer without the font sees the same chart
-    "svg.hashsalt": "arcscale",  # the same numbers give the same file
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib
-}
 
 
 def roc_svg(result: VerificationResult) -> str:
@@ -97,27 +75,3 @@ def loss_svg(steps: Sequence[float], losses: Sequence[float], rates: Sequence[fl
         right.set_ylim(bottom=0)
 
     return svg(draw)
-
-
-def score_histogram(result: VerificationResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges of 40 bins over the cosine similarities that occur, and the genuine and impostor pairs in each."""
-    cosines_P = cosine(result.distances_P)
-    edges = np.linspace(min(cosines_P.min(), 0), max(cosines_P.max(), 0.1), 41)
-    genuine, _ = np.histogram(cosines_P[result.issame_P], edges)
-    impostor, _ = np.histogram(cosines_P[~result.issame_P], edges)
-    return edges, genuine, impostor
-
-
-def cosine(distance: np.ndarray | float) -> np.ndarray | float:
-    """Cosine of two unit vectors from their squared distance: |a - b|^2 = 2 - 2 cos."""
-    return 1 - distance / 2
-
-
-def svg(draw: Callable[[Axes], None]) -> str:
-    """The chart that `draw` makes of empty axes, as SVG text."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-        draw(figure.add_subplot())
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()

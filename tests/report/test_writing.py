@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from recognition.data.substitutes import BadRecord
+from recognition.report.writing import write_report
+from recognition.targets.pairs import PairsOutcome, PairsTarget
+from recognition.targets.target import Scored
 from recognition.verification import Pairs, verify_pairs
-from recognition.verification.report import write_report
-from recognition.verification.scores import Score
 from tests.verification.synthetic import jpeg, noisy_pairs, pil_pixels
 
 MODEL = {
@@ -24,7 +25,19 @@ MODEL = {
 
 def result(seed=0, noise=1.4, num_pairs=600):
     embeddings, issame = noisy_pairs(seed, noise, num_pairs)
-    return Score(verify_pairs(embeddings, issame), 21.25)
+    return PairsOutcome(verify_pairs(embeddings, issame), 21.25)
+
+
+class Unseen(PairsTarget):
+    """A set whose pictures cannot be shown."""
+
+    def picture(self, index):
+        return None
+
+
+def scored_as(name, outcome):
+    pictures = np.zeros((2 * len(outcome.result.issame_P), 8, 8, 3), np.uint8)
+    return [Scored(PairsTarget(name, Pairs(pictures, outcome.result.issame_P)), (outcome,))]
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +48,12 @@ def written(tmp_path_factory):
     rows[3]["loss"] = float("nan")
     rows.append({"kind": "verification", "step": 20, "target": "lfw", "accuracy": 0.9})
     out = tmp_path_factory.mktemp("run") / "report"
-    targets = {"lfw": Pairs(pictures, results["lfw"].result.issame_P)}
-    page = write_report(out, results, model=MODEL, targets=targets, training_rows=rows)
+    targets = [
+        PairsTarget("lfw", Pairs(pictures, results["lfw"].result.issame_P)),
+        Unseen("agedb_30", Pairs(pictures, results["agedb_30"].result.issame_P)),
+    ]
+    scored = [Scored(target, (results[target.name],)) for target in targets]
+    page = write_report(out, scored, models=[MODEL], training_rows=rows)
     assert page == out / "index.html"
     return results, out
 
@@ -55,12 +72,14 @@ def test_there_are_three_files_and_nothing_else(written):
 def test_json_holds_the_documented_schema(written):
     results, out = written
     report = strict((out / "report.json").read_text())
-    assert list(report) == ["schema", "created", "model", "targets", "training", "bad_records"]
-    assert report["schema"] == "arcscale.verification.1"
-    assert report["model"] == MODEL
+    assert list(report) == ["schema", "created", "models", "targets", "training", "bad_records"]
+    assert report["schema"] == "arcscale.verification.2"
+    assert report["models"] == [MODEL]
     assert [target["name"] for target in report["targets"]] == ["lfw", "agedb_30"]
     for target in report["targets"]:
+        assert (target["kind"], target["comparisons"]) == ("pairs", [])
         score = results[target["name"]].result
+        (target,) = target["outcomes"]
         for key in ("accuracy", "accuracy_std", "threshold", "auc", "eer"):
             assert target[key] == getattr(score, key)
         assert tuple(target["fold_accuracies"]) == score.fold_accuracies
@@ -70,6 +89,7 @@ def test_json_holds_the_documented_schema(written):
             "0.001": None,
             "0.0001": None,
             "1e-05": None,
+            "1e-06": None,
         }
         assert (target["xnorm"], target["pairs"], target["genuine"], target["impostor"]) == (21.25, 600, 300, 300)
         assert sum(target["histogram"]["genuine"]) == sum(target["histogram"]["impostor"]) == 300
@@ -81,21 +101,21 @@ def test_json_holds_the_documented_schema(written):
 
 def test_where_a_model_comes_from_is_shown_apart(tmp_path):
     facts = {"commit": "c0ffee-dirty", "config_sha256": "1a" * 32, "data_sha256": None, "torch": "2.13|cpu"}
-    write_report(tmp_path, {}, model={"network": "r50", "provenance": facts})
-    assert strict((tmp_path / "report.json").read_text())["model"]["provenance"] == facts
+    write_report(tmp_path, [], models=[{"network": "r50", "provenance": facts}])
+    assert strict((tmp_path / "report.json").read_text())["models"][0]["provenance"] == facts
     page = Collect()
     page.feed((tmp_path / "index.html").read_text())
     text = (tmp_path / "report.md").read_text()
     for shown in ("c0ffee-dirty", "1a" * 32, "data sha256"):
         assert page.text.count(shown) == text.count(shown) == 1
     assert "| torch | 2.13\\|cpu |" in text
-    write_report(tmp_path, {}, model={"network": "r50", "provenance": None})
+    write_report(tmp_path, [], models=[{"network": "r50", "provenance": None}])
     assert "Where it comes from" not in (tmp_path / "index.html").read_text() + (tmp_path / "report.md").read_text()
 
 
 def test_of_many_bad_records_the_pages_show_the_first_and_say_so(tmp_path):
     records = [BadRecord(index, f"set<{index}>|.rec", "torn") for index in range(1021)]
-    write_report(tmp_path, {}, model={"network": "r50"}, bad_records=records)
+    write_report(tmp_path, [], models=[{"network": "r50"}], bad_records=records)
     assert len(strict((tmp_path / "report.json").read_text())["bad_records"]) == 1021
     page = Collect()
     page.feed((tmp_path / "index.html").read_text())
@@ -106,10 +126,10 @@ def test_of_many_bad_records_the_pages_show_the_first_and_say_so(tmp_path):
         assert "set<19>" in shown
         assert "set<20>" not in shown
     assert "| 19 | set<19>\\|.rec | torn |" in text
-    write_report(tmp_path, {}, model={"network": "r50"}, bad_records=records[:1])
+    write_report(tmp_path, [], models=[{"network": "r50"}], bad_records=records[:1])
     text = (tmp_path / "report.md").read_text()
     assert "1 record of the training set could not be read, and others were shown in their place." in text
-    write_report(tmp_path, {}, model={"network": "r50"})
+    write_report(tmp_path, [], models=[{"network": "r50"}])
     assert "could not be read" not in (tmp_path / "index.html").read_text() + (tmp_path / "report.md").read_text()
 
 
@@ -117,6 +137,7 @@ def test_the_worst_pairs_are_the_worst(written):
     results, out = written
     for target in strict((out / "report.json").read_text())["targets"]:
         score = results[target["name"]].result
+        (target,) = target["outcomes"]
         wrong = {"false_accepts": [], "false_rejects": []}
         for pair, (distance, same) in enumerate(zip(score.distances_P, score.issame_P)):
             if (distance < score.threshold) != same:
@@ -157,7 +178,7 @@ def test_the_page_is_self_contained_and_escaped(written):
     assert len(svgs) == 5  # ROC and histogram of two sets, the loss curve
     assert all(svg.startswith("<?xml") for svg in svgs)
     faces = [source for source in page.sources if "jpeg" in source]
-    wrong = strict((out / "report.json").read_text())["targets"][0]
+    wrong = strict((out / "report.json").read_text())["targets"][0]["outcomes"][0]
     assert len(faces) == 2 * (len(wrong["false_accepts"]) + len(wrong["false_rejects"]))  # only lfw came with pictures
     for score in (entry.result for entry in results.values()):
         assert f"{score.accuracy * 100:.2f} %" in page.text
@@ -170,7 +191,7 @@ def test_the_page_is_self_contained_and_escaped(written):
 def test_the_pictures_are_those_of_the_pair(written):
     results, out = written
     text = (out / "index.html").read_text()
-    pair = strict((out / "report.json").read_text())["targets"][0]["false_accepts"][0]["pair"]
+    pair = strict((out / "report.json").read_text())["targets"][0]["outcomes"][0]["false_accepts"][0]["pair"]
     found = re.findall(rf'src="data:image/jpeg;base64,([^"]+)" alt="\w+ picture of pair {pair}"', text)[:2]
     for offset, data in enumerate(found):
         shown = pil_pixels(base64.b64decode(data)).astype(int)
@@ -200,32 +221,39 @@ def test_numbers_that_are_not_finite_become_null_and_a_dash(tmp_path):
         "list": (np.float32(1.5), float("nan")),
         "path": tmp_path,
     }
-    write_report(tmp_path, {"a": Score(result().result, float("nan"))}, model=model)
+    write_report(tmp_path, scored_as("a", PairsOutcome(result().result, float("nan"))), models=[model])
     report = strict((tmp_path / "report.json").read_text())
-    assert report["targets"][0]["xnorm"] is None
-    assert report["model"] == {"network": "r18", "loss": None, "step": 3, "list": [1.5, None], "path": str(tmp_path)}
+    assert report["targets"][0]["outcomes"][0]["xnorm"] is None
+    assert report["models"][0] == {
+        "network": "r18",
+        "loss": None,
+        "step": 3,
+        "list": [1.5, None],
+        "path": str(tmp_path),
+    }
     assert report["training"] is None
     assert "| – | 600 |" in (tmp_path / "report.md").read_text()
 
 
 def test_a_report_without_results_and_one_of_a_perfect_model(tmp_path):
-    write_report(tmp_path / "none", {}, model={})
+    write_report(tmp_path / "none", [], models=[{}])
     assert "No verification set was given" in (tmp_path / "none" / "index.html").read_text()
-    write_report(tmp_path / "perfect", {"a": result(0, 0.01)}, model={"file": "x.onnx"})
+    write_report(tmp_path / "perfect", scored_as("a", result(0, 0.01)), models=[{"file": "x.onnx"}])
     report = strict((tmp_path / "perfect" / "report.json").read_text())
-    assert (report["targets"][0]["accuracy"], report["targets"][0]["false_accepts"]) == (1, [])
+    (outcome,) = report["targets"][0]["outcomes"]
+    assert (outcome["accuracy"], outcome["false_accepts"]) == (1, [])
 
 
 def test_warnings_are_shown(tmp_path):
     embeddings = np.ones((1200, 4))
     score = verify_pairs(embeddings, result().result.issame_P)
-    write_report(tmp_path, {"a": Score(score, 2.0)}, model={})
+    write_report(tmp_path, scored_as("a", PairsOutcome(score, 2.0)), models=[{}])
     for name in ("index.html", "report.md"):
         assert "nearly the same direction" in (tmp_path / name).read_text()
 
 
 def test_the_same_input_gives_the_same_charts(tmp_path):
     for name in "ab":
-        write_report(tmp_path / name, {"x": result()}, model={})
+        write_report(tmp_path / name, scored_as("x", result()), models=[{}])
     pages = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "", (tmp_path / n / "index.html").read_text()) for n in "ab"]
     assert pages[0] == pages[1]

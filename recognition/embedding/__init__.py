@@ -1,0 +1,1 @@
+"""Pictures -> embeddings: any recogniser behind one call, over any number of ranks."""
