@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recognition.errors import InputError
+from recognition.targets.all_to_all import open_all_to_all
 from recognition.targets.pairs import open_pairs
 from recognition.targets.target import Options, Target
 
-KINDS: dict[str, Callable[[str, Path, Options], Target]] = {"pairs": open_pairs}
+KINDS: dict[str, Callable[[str, Path, Options], Target]] = {"pairs": open_pairs, "all": open_all_to_all}
 
 
 def open_target(text: str, name: str, options: Options) -> Target:
