@@ -36,7 +36,7 @@ def made_up_pairs(num_pairs: int, dim: int = DIM, *, seed: int = 0) -> tuple[np.
     first_PD = rng.normal(size=(num_pairs, dim))
     second_PD = np.where(issame_P[:, None], first_PD, rng.normal(size=first_PD.shape))
     emb_ND = np.stack([first_PD, second_PD], axis=1).reshape(2 * num_pairs, dim)
-    emb_ND += 2.5 * rng.normal(size=emb_ND.shape)
+    emb_ND += 1.6 * rng.normal(size=emb_ND.shape)
     return emb_ND / np.linalg.norm(emb_ND, axis=1, keepdims=True), issame_P
 
 
