@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from recognition.collectives import all_reduce_sum
 from recognition.identification.all_to_all import BINS, BLOCK_ROWS, STEPS, CosineCounts
 from recognition.runtime import Runtime
 
+Z = 1.959963984540054  # of a 95 % interval
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 
 
@@ -66,6 +69,33 @@ class People:
         deviation_C = accepted_C - share * pairs_C
         variance = people / (people - 1) * np.square(deviation_C).sum() / pairs_C.sum() ** 2
         return float(share * (1 - share) / variance) if variance > 0 else float(pairs_C.sum())
+
+
+class Difference(NamedTuple):
+    """Of two shares: the first less the second, its 95 % interval, and how likely chance alone makes as large a one."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def share_difference(one: People, other: People, place: int) -> Difference:
+    """How the share accepted (at FAR number `place`) differs between two models that saw the same people.
+
+    Paired by person, as `effective_pairs` has it of one model: the differences of a person's accepted pairs vary, not
+    the pairs. The normal distribution of a sum over many people is taken for granted.
+    """
+    between_C = one.accepted_CF[:, place] - other.accepted_CF[:, place]
+    has_pairs_C = one.pairs_C > 0
+    between_C, pairs_C = between_C[has_pairs_C], one.pairs_C[has_pairs_C]
+    people, difference = len(pairs_C), between_C.sum() / pairs_C.sum()
+    if not between_C.any() or people == 1:
+        return Difference(float(difference), float(difference), float(difference), 1.0)
+    variance = people / (people - 1) * np.square(between_C - difference * pairs_C).sum() / pairs_C.sum() ** 2
+    error = math.sqrt(variance)
+    p_value = math.erfc(abs(difference) / error / math.sqrt(2)) if error else 0.0
+    return Difference(float(difference), float(difference - Z * error), float(difference + Z * error), p_value)
 
 
 def people_accepted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ from recognition.identification.counted import (
     cosine_of,
     people_accepted,
     roc_of_counts,
+    share_difference,
     threshold_bins,
     wilson_interval,
 )
@@ -37,6 +39,7 @@ from recognition.verification.curves import area_under, equal_error_rate
 MAX_POINTS = 1000
 HISTOGRAM_BINS = 64
 FEW = 10
+ALIKE = 0.999
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,16 @@ class AllToAllOutcome:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """None yet."""
-        return ()
+        """Pictures that are one and the same under two labels, which no model can tell apart."""
+        alike = int(self.counts.impostor_K[round(ALIKE * STEPS) + STEPS :].sum())
+        if not alike:
+            return ()
+        first, second = self.counts.impostors[0].first, self.counts.impostors[0].second
+        return (
+            f"{alike:,} impostor pairs have a cosine of {ALIKE} or more, first {self.names[first]} and "
+            f"{self.names[second]}: one picture under two labels, most likely, or a network that sees no difference; "
+            "the lowest false accept rates cannot be reached with them",
+        )
 
     def line(self) -> str:
         """TAR at the FARs that the set can tell."""
@@ -131,8 +142,14 @@ class AllToAllTarget:
         return AllToAllOutcome(counts, bins, people, len(self.labels_N), embedded.xnorm, names)
 
     def compare(self, outcomes: Sequence[AllToAllOutcome]) -> list[dict[str, Any]]:
-        """Billions of pairs that share pictures give no test of chance; none is made up."""
-        return []
+        """TAR at each FAR, each model at its own threshold: a difference between people's shares, paired by person."""
+        return [
+            {"first": one, "second": other, "metric": f"tar@{far:g}"}
+            | _difference(outcomes[one], outcomes[other], place)
+            for one, other in combinations(range(len(outcomes)), 2)
+            for place, far in enumerate(FARS)
+            if outcomes[one].bins[place] is not None
+        ]
 
     def picture(self, index: int) -> np.ndarray | None:
         """That image of the set."""
@@ -145,6 +162,10 @@ def open_all_to_all(name: str, path: Path, options: Options) -> AllToAllTarget:
     labels_N = labels_of(source)
     require_both_kinds(labels_N, len(source))
     return AllToAllTarget(name, SourcePictures(source), labels_N)
+
+
+def _difference(one: AllToAllOutcome, other: AllToAllOutcome, place: int) -> dict[str, Any]:
+    return share_difference(one.people, other.people, place)._asdict() | {"method": "paired by person"}
 
 
 def _histogram(counts: CosineCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

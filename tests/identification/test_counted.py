@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from recognition.identification.all_to_all import STEPS, count_cosines
 from recognition.identification.counted import (
@@ -10,6 +11,7 @@ from recognition.identification.counted import (
     cosine_of,
     people_accepted,
     roc_of_counts,
+    share_difference,
     threshold_bins,
 )
 from recognition.runtime import Runtime
@@ -111,3 +113,32 @@ def test_where_nothing_varies_only_people_count(accepted, effective):
     people = People(np.array([4, 9, 0]), np.array([*accepted, 0])[:, None])
     found = people.effective_pairs(0)
     assert found == effective if effective else 0 < found < 3
+
+
+def test_the_difference_between_models_is_that_of_resampled_people():
+    rng = np.random.default_rng(2)
+    pairs = rng.integers(1, 30, 300)
+    ease = rng.beta(4, 2, 300)
+    one, other = (rng.binomial(pairs, np.clip(ease + gain, 0, 1)) for gain in (0.03, 0.0))
+    found = share_difference(People(pairs, one[:, None]), People(pairs, other[:, None]), 0)
+    drawn = rng.integers(0, 300, (4000, 300))
+    shares = (one[drawn] - other[drawn]).sum(axis=1) / pairs[drawn].sum(axis=1)
+    assert found.difference == pytest.approx((one - other).sum() / pairs.sum(), abs=1e-15)
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(shares.std(), rel=0.05)
+    assert (found.low + found.high) / 2 == pytest.approx(found.difference, abs=1e-15)
+    assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(found.difference / shares.std()), rel=0.5)
+    back = share_difference(People(pairs, other[:, None]), People(pairs, one[:, None]), 0)
+    assert (back.difference, back.low, back.p_value) == (-found.difference, -found.high, found.p_value)
+
+
+def test_equal_models_do_not_differ_and_chance_is_uniform():
+    rng = np.random.default_rng(3)
+    pairs = np.full(200, 8)
+    same = People(pairs, rng.binomial(8, 0.8, (200, 1)))
+    assert share_difference(same, same, 0) == (0, 0, 0, 1)
+    p_values = []
+    for _ in range(400):
+        one, other = (People(pairs, rng.binomial(8, 0.8, (200, 1))) for _ in range(2))
+        p_values.append(share_difference(one, other, 0).p_value)
+    # 400 draws of a fair 5 %: 20 expected, 3 standard deviations either way.
+    assert 7 <= sum(p < 0.05 for p in p_values) <= 33

@@ -132,3 +132,27 @@ def test_models_of_another_size_and_sets_of_one_person_are_refused(folder, tmp_p
     write_people(tmp_path, {"one": 3})
     with pytest.raises(InputError, match="3 pictures of 1 people"):
         open_target(f"all:{tmp_path}", "one", Options())
+
+
+def test_models_are_compared_at_every_far_that_the_set_can_tell(folder):
+    target, outcome = outcome_of(folder, Runtime())
+    coarse = Embedder(lambda x: torch.nn.functional.avg_pool2d(x, 8).flatten(1) + 0.02, None, {"file": "coarse.onnx"})
+    other = target.score(coarse, runtime=Runtime(), batch_size=4)
+    assert target.compare([outcome]) == []
+    entries = target.compare([outcome, other, outcome])
+    assert [(e["first"], e["second"], e["metric"]) for e in entries] == [
+        (first, second, metric) for first, second in ((0, 1), (0, 2), (1, 2)) for metric in ("tar@0.1", "tar@0.01")
+    ]
+    for entry, far in zip(entries[:2], (0, 1)):
+        expected = outcome.points()[far]["tar"] - other.points()[far]["tar"]
+        assert entry["difference"] == pytest.approx(expected, abs=1e-12)
+    assert [entry["difference"] for entry in entries[2:4]] == [0, 0]
+
+
+def test_one_picture_under_two_labels_is_pointed_out(tmp_path):
+    write_people(tmp_path, {"ann": 3, "bob": 3})
+    assert outcome_of(tmp_path, Runtime())[1].warnings == ()
+    (tmp_path / "bob" / "copy.jpg").write_bytes((tmp_path / "ann" / "1.jpg").read_bytes())
+    (warning,) = outcome_of(tmp_path, Runtime())[1].warnings
+    assert warning.startswith("1 impostor pairs have a cosine of 0.999 or more")
+    assert f"{tmp_path}/ann/1.jpg and {tmp_path}/bob/copy.jpg" in warning
