@@ -147,7 +147,7 @@ class AllToAllTarget:
             {"first": one, "second": other, "metric": f"tar@{far:g}"}
             | _difference(outcomes[one], outcomes[other], place)
             for one, other in combinations(range(len(outcomes)), 2)
-            for place, far in enumerate(FARS)
+            for place in range(len(FARS))
             if outcomes[one].bins[place] is not None
         ]
 
@@ -165,7 +165,8 @@ def open_all_to_all(name: str, path: Path, options: Options) -> AllToAllTarget:
 
 
 def _difference(one: AllToAllOutcome, other: AllToAllOutcome, place: int) -> dict[str, Any]:
-    return share_difference(one.people, other.people, place)._asdict() | {"method": "paired by person"}
+    found = share_difference(one.people, other.people, place)
+    return {"metric": f"tar@{FARS[place]:g}", **found._asdict(), "method": "paired by person"}
 
 
 def _histogram(counts: CosineCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
