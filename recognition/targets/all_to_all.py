@@ -144,8 +144,7 @@ class AllToAllTarget:
     def compare(self, outcomes: Sequence[AllToAllOutcome]) -> list[dict[str, Any]]:
         """TAR at each FAR, each model at its own threshold: a difference between people's shares, paired by person."""
         return [
-            {"first": one, "second": other, "metric": f"tar@{far:g}"}
-            | _difference(outcomes[one], outcomes[other], place)
+            {"first": one, "second": other, **_difference(outcomes[one], outcomes[other], place)}
             for one, other in combinations(range(len(outcomes)), 2)
             for place in range(len(FARS))
             if outcomes[one].bins[place] is not None
