@@ -13,8 +13,8 @@ import torch
 from recognition.collectives import all_reduce_sum
 from recognition.identification.all_to_all import BINS, BLOCK_ROWS, STEPS, CosineCounts
 from recognition.runtime import Runtime
+from recognition.verification.intervals import Z
 
-Z = 1.959963984540054  # of a 95 % interval
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 
 
@@ -117,10 +117,3 @@ def people_accepted(
             accepted_CF[person] += (once_P[:, None] > limits_F).sum(dim=0)
     accepted_CF = all_reduce_sum(accepted_CF.to(runtime.device), runtime, what="accepted pairs by person").cpu()
     return People(sizes_C * (sizes_C - 1) // 2, accepted_CF.numpy())
-
-
-def wilson_interval(share: float, trials: float, *, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Interval of a share, 95 % at this `z` (Wilson 1927)."""
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    reach = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return float(max(middle - reach, 0.0)), float(min(middle + reach, 1.0))

@@ -29,12 +29,12 @@ from recognition.identification.counted import (
     roc_of_counts,
     share_difference,
     threshold_bins,
-    wilson_interval,
 )
 from recognition.runtime import Runtime
 from recognition.spread import spread
 from recognition.targets.target import Options
 from recognition.verification.curves import area_under, equal_error_rate
+from recognition.verification.intervals import wilson_interval
 
 MAX_POINTS = 1000
 HISTOGRAM_BINS = 64
