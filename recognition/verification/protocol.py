@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from recognition.errors import InputError
-from recognition.verification.curves import FARS, area_under, equal_error_rate, roc_curve, tar_at
+from recognition.verification.curves import (
+    OperatingPoint,
+    area_under,
+    equal_error_rate,
+    operating_points,
+    roc_curve,
+)
 
 BLOCK_PAIRS = 128  # 1 MB of 512 numbers each
 THRESHOLDS = np.arange(0, 4, 0.01)  # squared distances of unit vectors, as arcface_torch scans them
@@ -27,6 +33,8 @@ class VerificationResult:
     """Mean of `fold_thresholds`: the one to quote when a single decision is wanted."""
     tar_at_far: dict[float, float | None]
     """Genuine pairs accepted when at most this share of impostor pairs is; None with fewer than 1/FAR impostors."""
+    operating_points: tuple[OperatingPoint, ...]
+    """The same with thresholds, and how many false accepts decide."""
     auc: float
     """Probability that a genuine pair is closer than an impostor pair, ties counted half."""
     eer: float
@@ -57,7 +65,8 @@ def verify_pairs(embeddings: np.ndarray, issame: np.ndarray, folds: int = 10) ->
     distances_P = measured.distances_P
     accuracies, thresholds = fold_scores(distances_P, issame_P, folds)
     far, tar, at = roc_curve(distances_P, issame_P)
-    genuine, impostor = distances_P[issame_P], np.sort(distances_P[~issame_P])
+    genuine, impostor = distances_P[issame_P], distances_P[~issame_P]
+    points = operating_points(genuine, impostor)
     auc = area_under(far, tar)
     return VerificationResult(
         accuracy=float(np.mean(accuracies)),
@@ -65,7 +74,8 @@ def verify_pairs(embeddings: np.ndarray, issame: np.ndarray, folds: int = 10) ->
         fold_accuracies=tuple(accuracies.tolist()),
         fold_thresholds=tuple(thresholds.tolist()),
         threshold=float(np.mean(thresholds)),
-        tar_at_far={rate: tar_at(rate, genuine, impostor) for rate in FARS},
+        tar_at_far={point.far: point.tar for point in points},
+        operating_points=points,
         auc=auc,
         eer=equal_error_rate(far, tar),
         num_genuine=len(genuine),
@@ -116,23 +126,41 @@ def _squared_lengths(rows_BD: np.ndarray) -> np.ndarray:
     return (rows_BD[:, None, :] @ rows_BD[:, :, None])[:, 0, 0]
 
 
-def fold_scores(distances_P: np.ndarray, issame_P: np.ndarray, folds: int) -> tuple[np.ndarray, np.ndarray]:
+def fold_scores(
+    distances_P: np.ndarray, issame_P: np.ndarray, folds: int, weights_P: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Accuracy and chosen threshold of each fold; folds are contiguous in file order, as KFold without shuffling.
 
-    One histogram per fold and kind replaces a pass over the pairs for each threshold: a pair is accepted at every
-    threshold after the ones that are at most its distance.
+    `weights_P`: as how many pairs each one counts. One histogram per fold and kind replaces a pass over the pairs for
+    each threshold: a pair is accepted at every threshold after the ones that are at most its distance.
     """
-    num_pairs, num_bins = len(distances_P), len(THRESHOLDS) + 1
+    return scores_of_cells(fold_cells(distances_P, issame_P, folds), folds, weights_P)
+
+
+def fold_numbers(num_pairs: int, folds: int) -> np.ndarray:
+    """The fold of each pair, int64 (P,): contiguous, the first ones larger by one where they do not divide."""
     sizes_F = np.full(folds, num_pairs // folds) + (np.arange(folds) < num_pairs % folds)
-    fold_P = np.repeat(np.arange(folds), sizes_F)
+    return np.repeat(np.arange(folds), sizes_F)
+
+
+def fold_cells(distances_P: np.ndarray, issame_P: np.ndarray, folds: int) -> np.ndarray:
+    """Which cell of the histogram by fold, kind and threshold each pair falls into, int64 (P,)."""
     bin_P = np.searchsorted(THRESHOLDS, distances_P, side="right")
-    cell_P = (fold_P * 2 + issame_P) * num_bins + bin_P
-    counts = np.bincount(cell_P, minlength=folds * 2 * num_bins).reshape(folds, 2, num_bins)
+    return (fold_numbers(len(distances_P), folds) * 2 + issame_P) * (len(THRESHOLDS) + 1) + bin_P
+
+
+def scores_of_cells(
+    cell_P: np.ndarray, folds: int, weights_P: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy and threshold of each fold from the pairs' cells; a fold without weight has no accuracy (NaN)."""
+    num_bins = len(THRESHOLDS) + 1
+    counts = np.bincount(cell_P, weights_P, minlength=folds * 2 * num_bins).reshape(folds, 2, num_bins)
     accepted = np.cumsum(counts, axis=2)[:, :, :-1]
     impostors_F1 = counts[:, 0].sum(axis=1, keepdims=True)
     correct_FT = accepted[:, 1] + impostors_F1 - accepted[:, 0]
     chosen_F = np.argmax(correct_FT.sum(axis=0) - correct_FT, axis=1)  # argmax takes the first of equals
-    return correct_FT[np.arange(folds), chosen_F] / sizes_F, THRESHOLDS[chosen_F]
+    with np.errstate(invalid="ignore"):
+        return correct_FT[np.arange(folds), chosen_F] / counts.sum(axis=(1, 2)), THRESHOLDS[chosen_F]
 
 
 def require_scorable(issame_P: np.ndarray, folds: int = 10) -> None:
