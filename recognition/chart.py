@@ -41,7 +41,7 @@ LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 def percent_axis(axis: Axis) -> None:
     """Shares on an axis in percent, with as many decimals as a tick has."""
-    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.6g}%"))
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.6g} %"))
 
 
 def line_style(index: int) -> dict[str, object]:

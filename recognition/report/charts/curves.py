@@ -37,9 +37,9 @@ def roc_svg(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> str | N
             if len(outcomes) == 1:
                 _band(axes, points, colour)
                 for p in points:
-                    text = f"{p['share']:.1%}"
+                    text = f"{p['share'] * 100:.1f} %"
                     axes.annotate(text, (p["rate"], p["share"]), (5, -13), textcoords="offset points", fontsize=9)
-        axes.set_xscale("log")
+        rate_axis(axes)
         axes.set_xlim(lowest, 1.1)
         axes.set_ylim(max(0, np.floor(10 * min(tar.min() for *_, tar in curves) - 1) / 10), 1.02)
         percent_axis(axes.yaxis)
@@ -69,13 +69,20 @@ def det_svg(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> str | N
             ticks = dict(zip(deviate(np.array(DET_TICKS)), DET_TICKS))
             axis.set_major_locator(FixedLocator(list(ticks)))
             axis.set_minor_locator(NullLocator())
-            axis.set_major_formatter(FuncFormatter(lambda value, _, ticks=ticks: _tick(ticks[value])))
+            axis.set_major_formatter(FuncFormatter(lambda value, _, ticks=ticks: rate_text(ticks[value], short=True)))
         axes.set_xlabel("false accept rate")
         axes.set_ylabel("false reject rate")
         if len(outcomes) > 1:
             axes.legend(loc="upper right", fontsize=9)
 
     return svg(draw)
+
+
+def rate_axis(axes: Axes) -> None:
+    """Error rates to the right on a logarithmic axis, written as the tables write them."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: rate_text(rate, short=True)))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def deviate(rates: np.ndarray) -> np.ndarray:
@@ -113,7 +120,3 @@ def _band(axes: Axes, points: list[dict[str, Any]], colour: str) -> None:
     known = [p for p in points if p["low"] is not None and p["high"] is not None]
     rates = [p["rate"] for p in known]
     axes.fill_between(rates, [p["low"] for p in known], [p["high"] for p in known], color=colour, alpha=BAND, lw=0)
-
-
-def _tick(rate: float) -> str:
-    return f"{rate:.0%}" if rate >= 0.01 else rate_text(rate, short=True)

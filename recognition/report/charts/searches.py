@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from recognition.chart import line_style, percent_axis, svg
-from recognition.report.charts.curves import BAND, best_of_each
+from recognition.report.charts.curves import BAND, best_of_each, rate_axis
 from recognition.report.figures import SEARCH_RATES, operating_points
 
 
@@ -55,7 +55,7 @@ def open_set_svg(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> st
             if len(outcomes) == 1 and known:
                 low, high = [p["low"] for p in known], [p["high"] for p in known]
                 axes.fill_between([p["rate"] for p in known], low, high, color=colour, alpha=BAND, lw=0)
-        axes.set_xscale("log")
+        rate_axis(axes)
         axes.set_xlim(lowest, 1.1)
         axes.set_ylim(0, 1.02)
         percent_axis(axes.yaxis)

@@ -58,9 +58,9 @@ def _details(name: str, outcome: dict[str, Any], picture: Picture, most: int) ->
             "The least alike first; with labels that are wrong, they stand here.",
         ),
     ):
-        entries = [_entry(one, picture) for one in outcome.get("worst") or () if bool(one.get("same")) == same]
-        if entries:
-            galleries.append(Gallery(title, order, tuple(entries[:most])))
+        pairs = [one for one in outcome.get("worst") or () if bool(one.get("same")) == same][:most]
+        if pairs:
+            galleries.append(Gallery(title, order, tuple(_entry(one, picture) for one in pairs)))
     return Details(name, histogram_chart(outcome), points_table(outcome, ERROR_RATES), galleries)
 
 

@@ -32,6 +32,8 @@ def founded(
     names: Sequence[str], outcomes: Sequence[dict[str, Any]], rates: Rates, *, cost: str, verb: str, what: str
 ) -> list[str]:
     """What the models reach at the lowest rate that is well founded: "<cost> <name> <verb>s 97 % of <what>"."""
+    if not any(operating_points(outcome, rates) for outcome in outcomes):
+        return []
     rate = lowest_founded(outcomes, rates)
     if rate is None:
         return [f"None of the {rates.label} figures rests on enough {rates.what} to lean on."]
