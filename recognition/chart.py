@@ -36,6 +36,8 @@ STYLE = {
 }
 
 PATH = re.compile(r' d="[^"]+"')
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+BLANKS = re.compile(r"\s*\n\s*")
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
@@ -56,9 +58,9 @@ def svg(draw: Callable[[Axes], None], size_inches: tuple[float, float] = SIZE_IN
         draw(figure.add_subplot())
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
-    return PATH.sub(_rounded, text.getvalue())
+    return BLANKS.sub(" ", PATH.sub(_rounded, COMMENT.sub("", text.getvalue()))).rstrip() + "\n"
 
 
 def _rounded(path: re.Match[str]) -> str:
-    """Coordinates of a path to a hundredth of a point, which no eye sees and which halves the file."""
+    """Coordinates of a path to a hundredth of a point, which no eye sees."""
     return LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}", path[0])

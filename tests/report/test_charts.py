@@ -72,13 +72,26 @@ def test_the_det_is_on_normal_deviates(axes_of):
     assert ticks["1e-6"] == pytest.approx(norm.ppf(1e-6), abs=1e-12)
 
 
+HISTOGRAM = {"cosine_edges": [0, 0.5, 1], "genuine": [1, 3], "impostor": [30, 10]}
+
+
 def test_the_histogram_is_shares_of_each_kind(axes_of):
-    histogram = {"cosine_edges": [0, 0.5, 1], "genuine": [1, 3], "impostor": [30, 10]}
-    axes = scores.histogram_svg({"histogram": histogram, "threshold": 1.5})
+    axes = scores.histogram_svg(["a"], [{"histogram": HISTOGRAM, "threshold": 1.5}])
     shares = {patch.get_label(): list(patch.get_data().values) for patch in axes.patches if patch.get_label()}
     assert shares["same person"] == [0.25, 0.75]
     assert shares["different people"] == [0.75, 0.25]
-    assert axes.lines[0].get_xdata()[0] == 0.25  # cosine of squared distance 1.5
+    assert xy(axes.lines[0]) == [[0.25, 0.25], [0, 0.75]]  # cosine of squared distance 1.5
+    assert axes.get_ylim() == (0, 1.25 * 0.75)
+
+
+def test_histograms_of_several_models_stand_below_each_other_on_one_scale(axes_of):
+    flat = {"cosine_edges": [0, 0.5, 1], "genuine": [2, 2], "impostor": [0, 0]}
+    axes = scores.histogram_svg(["a", "b", "c"], [{"histogram": HISTOGRAM}, {}, {"histogram": flat, "threshold": 1.0}])
+    assert [(text.get_position()[1], text.get_text()) for text in axes.get_yticklabels()] == [(0, "c"), (1, "a")]
+    outlines = [np.round(patch.get_data().values, 9).tolist() for patch in axes.patches if not patch.get_fill()]
+    # 0.75, the largest share of all, fills 0.9 of a row.
+    assert outlines == [[1.9, 1.3], [1.3, 1.9], [0, 0], [0.6, 0.6]]
+    assert xy(axes.lines[0])[0] == [0.5, 0.5]
 
 
 def test_the_searching_curves(axes_of):
@@ -112,8 +125,14 @@ def test_groups_are_points_with_intervals_from_top_to_bottom(axes_of):
     "facts", [{}, {"roc": {"far": [], "tar": []}, "histogram": None, "cmc": [], "groups": [], "curve": None}]
 )
 def test_nothing_is_drawn_of_what_is_absent(facts):
-    assert scores.histogram_svg(facts) is None
-    for draw in (curves.roc_svg, curves.det_svg, searches.cmc_svg, searches.open_set_svg, groups.groups_svg):
+    for draw in (
+        scores.histogram_svg,
+        curves.roc_svg,
+        curves.det_svg,
+        searches.cmc_svg,
+        searches.open_set_svg,
+        groups.groups_svg,
+    ):
         assert draw(["a", "b"], [facts, facts]) is None
 
 
@@ -125,7 +144,7 @@ def test_a_perfect_model_has_a_roc_and_no_det():
     }
     assert curves.roc_svg(["a"], [perfect]).startswith("<?xml")
     assert curves.det_svg(["a"], [perfect]) is None
-    assert scores.histogram_svg(perfect) is None
+    assert scores.histogram_svg(["a"], [perfect]) is None
 
 
 def test_the_file_is_svg_without_long_numbers_and_the_same_each_time():

@@ -26,8 +26,8 @@ def outcome(*points):
 def test_how_low_so_many_pairs_can_tell(count, nothing, little):
     (sentence,) = reach(count, "impostor pairs", "false accept rate")
     assert sentence == (
-        f"{count:,} impostor pairs cannot tell anything about false accept rates below {nothing}, and little about those "
-        f"below {little}, where fewer than ten of them decide."
+        f"{count:,} impostor pairs cannot tell anything about false accept rates below {nothing}, and little about "
+        f"those below {little}, where fewer than ten of them decide."
     )
 
 

@@ -1,4 +1,4 @@
-"""How alike genuine and impostor pairs are, of one model; and the loss of its training."""
+"""How alike genuine and impostor pairs are, of one model or of several; and the loss of a training."""
 
 from __future__ import annotations
 
@@ -9,31 +9,56 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from recognition.chart import FAINT, GENUINE, IMPOSTOR, INK, percent_axis, svg
+from recognition.chart import FAINT, GENUINE, IMPOSTOR, INK, SIZE_INCHES, percent_axis, svg
+
+KINDS = {"impostor": (IMPOSTOR, "different people"), "genuine": (GENUINE, "same person")}
+ROW_INCHES, ROW_SHARE = 0.5, 0.9  # of a model among several; how much of its row the highest bar fills
 
 
-def histogram_svg(outcome: dict[str, Any]) -> str | None:
-    """Share of genuine and of impostor pairs at each cosine similarity, with the threshold where there is one."""
-    histogram = outcome.get("histogram")
-    if not histogram or not sum(histogram["genuine"]) + sum(histogram["impostor"]):
+def histogram_svg(names: Sequence[str], outcomes: Sequence[Mapping[str, Any]]) -> str | None:
+    """Share of genuine and of impostor pairs at each cosine similarity, with the threshold where there is one.
+
+    One model has an axis of shares; several stand below each other on one scale.
+    """
+    known = [(name, outcome) for name, outcome in zip(names, outcomes) if _has_pairs(outcome)]
+    if not known:
         return None
-    threshold = outcome.get("threshold")
+    several = len(outcomes) > 1
+    highest = max(max(_shares(outcome, kind)) for _, outcome in known for kind in KINDS)
+    scale = ROW_SHARE / highest if several else 1
 
     def draw(axes: Axes) -> None:
-        edges = np.array(histogram["cosine_edges"])
-        for kind, colour, label in (("impostor", IMPOSTOR, "different people"), ("genuine", GENUINE, "same person")):
-            shares = np.array(histogram[kind]) / max(sum(histogram[kind]), 1)
-            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.45)
-            axes.stairs(shares, edges, color=colour, lw=1.5, label=label)
-        if threshold is not None:
-            axes.axvline(1 - threshold / 2, ymax=0.84, color=INK, ls="--", lw=1.2, label="threshold")
-        percent_axis(axes.yaxis)
-        axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
+        for row, (_, outcome) in enumerate(known):
+            base = len(known) - 1 - row
+            edges = outcome["histogram"]["cosine_edges"]
+            for kind, (colour, label) in KINDS.items():
+                heights = base + scale * np.array(_shares(outcome, kind))
+                axes.stairs(heights, edges, baseline=base, fill=True, color=colour, alpha=0.45)
+                axes.stairs(heights, edges, baseline=base, color=colour, lw=1.5, label=None if row else label)
+            if outcome.get("threshold") is not None:
+                at, top = 1 - outcome["threshold"] / 2, base + scale * highest
+                axes.plot([at, at], [base, top], color=INK, ls="--", lw=1.2, label=None if row else "threshold")
         axes.set_xlabel("cosine similarity")
-        axes.set_ylabel("share of pairs")
+        if several:
+            axes.set_yticks(range(len(known)), [name for name, _ in reversed(known)])
+            axes.set_ylim(0, len(known) + 0.35)
+        else:
+            percent_axis(axes.yaxis)
+            axes.set_ylim(0, 1.25 * highest)
+            axes.set_ylabel("share of pairs")
         axes.legend(loc="upper left", ncols=3, columnspacing=1, handlelength=1.2)
 
-    return svg(draw)
+    return svg(draw, (5.0, 1.3 + ROW_INCHES * len(known)) if several else SIZE_INCHES)
+
+
+def _has_pairs(outcome: Mapping[str, Any]) -> bool:
+    histogram = outcome.get("histogram")
+    return bool(histogram) and sum(histogram["genuine"]) + sum(histogram["impostor"]) > 0
+
+
+def _shares(outcome: Mapping[str, Any], kind: str) -> list[float]:
+    counts = outcome["histogram"][kind]
+    return [count / max(sum(counts), 1) for count in counts]
 
 
 def loss_svg(training: Mapping[str, Sequence[float | None]]) -> str:

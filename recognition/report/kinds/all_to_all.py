@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recognition.report.figures import ERROR_RATES, figure_rows, fixed, point_rows
-from recognition.report.kinds.pairs import common_rows, curve_charts, histogram_chart, two
+from recognition.report.kinds.pairs import common_rows, curve_charts, two
 from recognition.report.kinds.section import Details, Entry, Gallery, Picture, Section, pictures_of, worst_shown
 from recognition.report.kinds.sentences import chance, counts, founded, reach
 from recognition.report.kinds.shared_tables import comparison_tables, points_table
@@ -61,7 +61,7 @@ def _details(name: str, outcome: dict[str, Any], picture: Picture, most: int) ->
         pairs = [one for one in outcome.get("worst") or () if bool(one.get("same")) == same][:most]
         if pairs:
             galleries.append(Gallery(title, order, tuple(_entry(one, picture) for one in pairs)))
-    return Details(name, histogram_chart(outcome), points_table(outcome, ERROR_RATES), galleries)
+    return Details(name, points_table(outcome, ERROR_RATES), galleries)
 
 
 def _entry(one: dict[str, Any], picture: Picture) -> Entry:

@@ -90,9 +90,8 @@ def _charts(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> list:
 
 def _details(name: str, outcome: dict[str, Any], picture: Picture, most: int) -> Details:
     tables = [*points_table(outcome, SEARCH_RATES), *failure_table(outcome)]
-    return Details(
-        name, [], tables, [g for key, title in MISTAKES for g in _gallery(outcome, key, title, picture, most)]
-    )
+    galleries = [g for key, title in MISTAKES for g in _gallery(outcome, key, title, picture, most)]
+    return Details(name, tables, galleries)
 
 
 def _gallery(outcome: dict[str, Any], key: str, title: str, picture: Picture, most: int) -> list[Gallery]:

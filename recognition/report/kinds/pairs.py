@@ -73,7 +73,7 @@ def common_rows(outcomes: Sequence[dict[str, Any]]) -> list:
 
 
 def curve_charts(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> list[Chart]:
-    """ROC and DET of all models."""
+    """ROC, DET and histograms of all models."""
     band = "; the band is the 95 % interval between the marked points" if len(names) == 1 else ""
     return [
         *chart(
@@ -88,16 +88,12 @@ def curve_charts(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> li
             "DET: the two errors against each other, stretched so that small rates can be told apart. Lower is "
             "better; the grey line is where both are equal.",
         ),
+        *chart(
+            histogram_svg(names, outcomes),
+            "Histogram of the similarity of genuine and impostor pairs",
+            "Similarity of the two of a pair. The less the two hills overlap, the better.",
+        ),
     ]
-
-
-def histogram_chart(outcome: dict[str, Any]) -> list[Chart]:
-    """How alike the two of a pair are."""
-    return chart(
-        histogram_svg(outcome),
-        "Histogram of the similarity of genuine and impostor pairs",
-        "Similarity of the two of a pair. The less the two hills overlap, the better.",
-    )
 
 
 def _group_chart(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> list[Chart]:
@@ -108,7 +104,6 @@ def _group_chart(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> li
 def _details(name: str, outcome: dict[str, Any], picture: Picture, most: int) -> Details:
     return Details(
         name,
-        histogram_chart(outcome),
         [*points_table(outcome, ERROR_RATES), *group_tables(outcome), *failure_table(outcome), *_folds(outcome)],
         [gallery for key, title in MISTAKES for gallery in _mistakes(outcome, key, title, picture, most)],
     )

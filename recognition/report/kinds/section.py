@@ -62,7 +62,6 @@ class Details:
     """What is shown of one model alone."""
 
     name: str
-    charts: list[Chart] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     galleries: list[Gallery] = field(default_factory=list)
 

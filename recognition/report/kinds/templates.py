@@ -7,7 +7,7 @@ from typing import Any
 
 from recognition.report.figures import ERROR_RATES, figure_rows, point_rows
 from recognition.report.kinds import identification
-from recognition.report.kinds.pairs import common_rows, curve_charts, histogram_chart, two
+from recognition.report.kinds.pairs import common_rows, curve_charts, two
 from recognition.report.kinds.section import Details, Picture, Section
 from recognition.report.kinds.sentences import chance, counts, founded, reach
 from recognition.report.kinds.shared_tables import comparison_tables, failure_table, points_table
@@ -43,7 +43,7 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
         charts=curve_charts(names, outcomes),
         tables=comparison_tables(names, comparisons),
         details=[
-            Details(name, histogram_chart(outcome), [*points_table(outcome, ERROR_RATES), *failure_table(outcome)])
+            Details(name, [*points_table(outcome, ERROR_RATES), *failure_table(outcome)])
             for name, outcome in zip(names, outcomes)
         ],
         more=more,
