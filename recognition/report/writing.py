@@ -1,41 +1,35 @@
 """What a verification found, for people and for programs: index.html (self-contained), report.md and report.json.
 
-report.json, schema "arcscale.verification.2"; numbers that are not finite are null:
-    created        ISO time, UTC
-    models[]       what is known of each: network, params, sha256, file, normalisation, config, ... (any JSON);
-                   of a run provenance, too: commit, config_sha256, data_sha256, torch, ... (recognition/provenance.py)
-    targets[]      name, kind, comparisons[], outcomes[]: one for each model, in the models' order, with warnings[] and
-      of pairs     pairs, genuine, impostor, accuracy, accuracy_std, fold_accuracies[], fold_thresholds[],
-                   threshold, auc, eer, tar_at_far {"0.001": share or null}, xnorm,
-                   num_false_accepts, num_false_rejects (at `threshold`),
-                   false_accepts[], false_rejects[] (worst first: pair, distance, cosine),
-                   roc {far[], tar[], distance[]} (at most 1000 points),
-                   histogram {cosine_edges[], genuine[], impostor[]}
-    training       null or {step[], loss[], lr[]}
-    bad_records[]  index, place, reason of what training could not read, others having been shown in its place
-Distances and thresholds are squared L2 between unit vectors (0 to 4); a pair is accepted when strictly below.
+report.schema.json says what every field of report.json means and in which unit; the pages are made from that JSON alone
+(and the targets' pictures), so they have no figure that it has not. Numbers that are not finite are null.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-import simplejpeg
+from PIL import Image
 
 from recognition.atomic import write_text
+from recognition.chart import line_style
 from recognition.data.substitutes import BadRecord
+from recognition.errors import InputError
 from recognition.page import data_uri, page_environment, shown
-from recognition.report.charts import histogram_svg, loss_svg, roc_svg
-from recognition.report.glossary import GLOSSARY
+from recognition.report.charts.scores import loss_svg
+from recognition.report.glossary import glossary_for
+from recognition.report.kinds.choosing import section_of
+from recognition.report.kinds.section import Picture
+from recognition.report.names import model_names
 from recognition.spread import spread
 from recognition.strict_json import finite
 from recognition.targets.pairs import MAX_POINTS
@@ -43,6 +37,7 @@ from recognition.targets.target import Scored, Target
 
 SCHEMA = "arcscale.verification.2"
 BAD_RECORDS = 20
+PICTURE_PIXELS, JPEG_QUALITY = 112, 85
 HTML, MARKDOWN, JSON = "index.html", "report.md", "report.json"
 
 
@@ -56,14 +51,14 @@ def write_report(
 ) -> Path:
     """Write the three files into `out_dir` and return the path of the HTML page.
 
-    `models`: what is known of each, in the order of the outcomes; `training_rows` are rows of metrics.jsonl, of which
-    those of kind "train" draw the loss curve; the pages name the first of the `bad_records`.
+    `models`: what is known of each, in the order of the outcomes; each is given a `name`. `training_rows` are rows of
+    metrics.jsonl, of which those of kind "train" draw the loss curve; the pages name the first of the `bad_records`.
     """
     out_dir = Path(out_dir)
     facts = {
         "schema": SCHEMA,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "models": list(models),
+        "models": [{**model, "name": name} for model, name in zip(models, model_names(models))],
         "targets": [_target_facts(entry) for entry in scored],
         "training": _training_facts(training_rows),
         "bad_records": [asdict(record) for record in bad_records],
@@ -81,7 +76,7 @@ def write_report(
 
 
 def _target_facts(scored: Scored) -> dict[str, Any]:
-    outcomes = [{**outcome.facts(), "warnings": outcome.warnings} for outcome in scored.outcomes]
+    outcomes = [{**outcome.facts(), "warnings": list(outcome.warnings)} for outcome in scored.outcomes]
     comparisons = scored.target.compare(scored.outcomes)
     return {"name": scored.target.name, "kind": scored.target.kind, "outcomes": outcomes, "comparisons": comparisons}
 
@@ -95,66 +90,82 @@ def _training_facts(rows: Iterable[Mapping[str, Any]] | None) -> dict[str, list]
 
 
 def _view(facts: dict[str, Any], scored: Sequence[Scored]) -> dict[str, Any]:
-    """What the templates show beside the facts: charts, pictures, the false accept rates that any target can tell."""
-    flat = [{"name": target["name"], **target["outcomes"][0]} for target in facts["targets"]]
-    fars = dict.fromkeys(far for t in flat for far, tar in t["tar_at_far"].items() if tar is not None)
-    shown = []
-    for target, entry in zip(flat, scored):
-        result = entry.outcomes[0].result
-        mistakes = {
-            kind: [{**pair, "pictures": _pictures(entry.target, pair["pair"])} for pair in target[kind]]
-            for kind in ("false_accepts", "false_rejects")
-        }
-        charts = {
-            "roc": data_uri("svg+xml", roc_svg(result)),
-            "histogram": data_uri("svg+xml", histogram_svg(result)),
-        }
-        shown.append({**target, **mistakes, **charts})
-    training, model = facts["training"], dict(facts["models"][0])
-    provenance = model.pop("provenance", None) or {}
-    loss = None
-    if training:
-        columns = ([math.nan if value is None else value for value in training[k]] for k in ("step", "loss", "lr"))
-        loss = data_uri("svg+xml", loss_svg(*columns))
+    """What the templates show: sections, remarks, and each model's facts."""
+    names = [model["name"] for model in facts["models"]]
+    sections = [
+        (target["name"], section_of(target, names, _pictures_of(entry.target)))
+        for target, entry in zip(facts["targets"], scored)
+    ]
+    training = facts["training"]
     return {
         **facts,
-        "targets": shown,
-        "subject": facts["models"][0].get("network") or Path(facts["models"][0].get("file") or "the model").name,
-        "fars": list(fars),
-        "loss": loss,
-        "plain": {key: value for key, value in model.items() if not isinstance(value, (dict, list))},
-        "nested": {key: value for key, value in model.items() if isinstance(value, (dict, list)) and value},
-        "provenance": provenance,
+        "names": names,
+        "subject": names[0] if len(names) == 1 else f"{len(names)} models",
+        "sections": sections,
+        "warnings": _remarks(facts, "warnings", lambda warning: (warning,)),
+        "diagnosis": _remarks(facts, "diagnosis", _finding),
+        "loss": data_uri("svg+xml", loss_svg(training)) if training else None,
+        "about": [_about(model) for model in facts["models"]],
         "bad_shown": facts["bad_records"][:BAD_RECORDS],
-        "glossary": GLOSSARY,
+        "glossary": glossary_for(facts["targets"]),
     }
 
 
-def _pictures(target: Target, pair: int) -> list[str]:
-    """The two pictures of a pair as data URIs; none when they cannot be shown."""
-    rows = [target.picture(2 * pair + side) for side in (0, 1)]
-    return [data_uri("jpeg", simplejpeg.encode_jpeg(np.ascontiguousarray(row), 92)) for row in rows if row is not None]
+def _remarks(
+    facts: dict[str, Any], key: str, parts: Callable[[Any], tuple[str, ...]]
+) -> list[tuple[str, tuple[str, ...]]]:
+    """(whom it is about, what), what is said of several models of a target once."""
+    about: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for target in facts["targets"]:
+        for model, outcome in zip(facts["models"], target["outcomes"]):
+            for remark in outcome.get(key) or ():
+                about.setdefault((target["name"], parts(remark)), []).append(model["name"])
+    several = len(facts["models"]) > 1
+    return [(f"{name}, {', '.join(who)}" if several else name, said) for (name, said), who in about.items()]
+
+
+def _finding(finding: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(finding.get(key) or "") for key in ("name", "sentence", "suggestion"))
+
+
+def _about(model: dict[str, Any]) -> dict[str, Any]:
+    """Plain facts, nested facts and the provenance of a model apart."""
+    known = {key: value for key, value in model.items() if key not in ("name", "provenance")}
+    nested = {key: value for key, value in known.items() if isinstance(value, (dict, list))}
+    return {
+        "name": model["name"],
+        "plain": {key: value for key, value in known.items() if key not in nested},
+        "nested": {key: value for key, value in nested.items() if value},
+        "provenance": model.get("provenance") or {},
+    }
+
+
+def _pictures_of(target: Target) -> Picture:
+    """The target's pictures as data URIs, none larger than a page needs; each is asked for once."""
+
+    @cache
+    def picture(index: int) -> str | None:
+        try:
+            pixels = target.picture(index)
+        except (InputError, OSError):  # the figures are worth more than a picture that is gone
+            return None
+        if pixels is None:
+            return None
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        image.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=JPEG_QUALITY)
+        return data_uri("jpeg", file.getvalue())
+
+    return picture
 
 
 def _template(name: str, *, escape: bool) -> jinja2.Template:
     environment = page_environment(Path(__file__).parent, escape=escape)
-    environment.filters |= {"percent": _percent, "fixed": _fixed, "rate": _rate, "cell": _markdown_cell}
+    environment.filters |= {"cell": _markdown_cell, "colour": lambda index: line_style(index)["color"]}
     return environment.get_template(name)
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value * 100:.2f} %"
-
-
-def _fixed(value: float | None, decimals: int) -> str:
-    return "–" if value is None else f"{value:.{decimals}f}"
-
-
-def _rate(far: str) -> str:
-    """A false accept rate as its key in JSON is written, "0.001", for people: "0.1 %"."""
-    return f"{float(far) * 100:g} %"
-
-
 def _markdown_cell(value: Any) -> str:
-    """Text that cannot end its table cell."""
-    return shown(value).replace("|", "\\|").replace("\n", " ")
+    """Text that cannot end its table cell, nor begin a tag."""
+    return shown(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

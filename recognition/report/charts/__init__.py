@@ -1,0 +1,1 @@
+"""The charts of a report, drawn from its JSON alone: SVG text, or None where the figures for one are not there."""
