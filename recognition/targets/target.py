@@ -10,20 +10,41 @@ from typing import Any, Protocol
 import numpy as np
 
 from recognition.embedding.models import Embedder
+from recognition.errors import InputError
+from recognition.faces.alignment import SIZE
+from recognition.faces.opening import open_detector
+from recognition.faces.photos import FAINT_SCORE, Aligner
 from recognition.runtime import Runtime
+from recognition.verification.bootstrap import REPLICATES
 
 
 @dataclass(frozen=True)
 class Options:
     """What is known beside the path; each kind of target takes what it understands.
 
-    `size`: (height, width) that the models take, None where any will do; `detector`: ONNX file of a face detector, for
-    photos that are not aligned; `progress`: whether bars may be shown.
+    `size`: (height, width) that the models take, None where any will do; `images`: what the paths of a list are
+    relative to; `groups`: CSV file with the group of each pair; `detector`: ONNX file of a face detector, for photos
+    that are not aligned; `replicates`, `seed`: drawn sets for intervals, and where drawing begins; `progress`: bars.
     """
 
     size: tuple[int, int] | None = None
+    images: Path | None = None
+    groups: Path | None = None
     detector: Path | None = None
+    replicates: int = REPLICATES
+    seed: int = 0
     progress: bool = True
+
+
+def open_aligner(options: Options) -> Aligner | None:
+    """What finds and aligns the face in a photo, at the models' size; None without a detector."""
+    if options.detector is None:
+        return None
+    height, width = options.size or (SIZE, SIZE)
+    if height != width:
+        raise InputError(f"the model takes {width}x{height} pixels, but faces are aligned to squares; align them yourself")
+    detector = open_detector(options.detector, min_score=FAINT_SCORE)
+    return Aligner(detector, size=height)
 
 
 class Outcome(Protocol):

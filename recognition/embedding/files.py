@@ -1,0 +1,44 @@
+"""Image files as pictures to embed: faces that are aligned already, or photos whose face is found and aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from recognition.data.decode import announced_size, decode_into
+from recognition.data.sources.files import read_image_file
+from recognition.errors import InputError
+from recognition.faces.photos import Aligner, Rejected
+
+
+class FilePictures:
+    """Pictures of these files, read when they are asked for; all of one `size`, (height, width).
+
+    Without an `aligner` they are faces of one size already: that of the first. InputError naming the file for one that
+    cannot be read, has another size, or shows no usable face.
+    """
+
+    def __init__(self, paths: Sequence[str], aligner: Aligner | None = None) -> None:
+        if not paths:
+            raise InputError("there are no pictures; give a list or a folder that has some")
+        self.paths, self.aligner = paths, aligner
+        if aligner is None:
+            self.size = announced_size(read_image_file(paths[0]), lambda: paths[0])
+        else:
+            self.size = aligner.size, aligner.size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        path = self.paths[index]
+        payload = read_image_file(path)
+        if self.aligner is None:
+            pixels_HWC = np.empty((*self.size, 3), np.uint8)
+            decode_into(pixels_HWC, payload, lambda: path)
+            return pixels_HWC
+        found = self.aligner(payload, lambda: path)
+        if isinstance(found, Rejected):
+            raise InputError(f"{path}: {found.reason} ({found.detail}); leave it out, or align it by hand")
+        return found.crop_SSC
