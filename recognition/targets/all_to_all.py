@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from recognition.data.sources import open_source
+from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
 from recognition.embedding.sources import SourcePictures, labels_of
@@ -52,6 +53,7 @@ class AllToAllOutcome:
     images: int
     xnorm: float
     names: dict[int, str]
+    findings: Sequence[Finding] = ()
 
     @property
     def warnings(self) -> Sequence[str]:

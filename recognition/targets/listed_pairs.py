@@ -45,6 +45,4 @@ def listed(name: str, pairs: ListedPairs, options: Options) -> PairsTarget:
     groups_P = read_groups(options.groups, pairs.places) if options.groups else None
     pictures = FilePictures(paths, open_aligner(options))
     rows_N = np.array([place_of[path] for path in names])
-    return PairsTarget(
-        name, Pairs(pictures, issame_P), rows_N=rows_N, names=names, groups_P=groups_P, options=options
-    )
+    return PairsTarget(name, Pairs(pictures, issame_P), rows_N=rows_N, names=names, groups_P=groups_P, options=options)

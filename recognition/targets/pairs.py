@@ -11,13 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from recognition.embedding.diagnosis import diagnose
+from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
 from recognition.embedding.pictures import Pictures
 from recognition.runtime import Runtime
 from recognition.spread import spread
 from recognition.targets.group_column import read_groups
-from recognition.targets.target import Options
+from recognition.targets.target import DEEP, OFF, Options
 from recognition.verification.bootstrap import REPLICATES, Replicates, resample_pairs
 from recognition.verification.comparison import compare_pairs
 from recognition.verification.groups import Group, disparity, group_results
@@ -42,6 +44,7 @@ class PairsOutcome:
     seed: int = 0
     groups_P: Sequence[str] | None = None
     names: Sequence[str] | None = None
+    findings: Sequence[Finding] = ()
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -86,6 +89,7 @@ class PairsOutcome:
             "tar_at_far": {f"{far:g}": tar for far, tar in result.tar_at_far.items()},
             "operating_points": [self._point(point) for point in result.operating_points],
             "xnorm": self.xnorm,
+            "diagnosis": [finding.facts() for finding in self.findings],
             **self._intervals(),
             **self._groups(),
             "num_false_accepts": len(false_accepts),
@@ -158,9 +162,14 @@ class PairsTarget:
             model.require_size(*self.pairs.size, self.name)
         embedded = embed_images(model, self.pairs.images, runtime=runtime, batch_size=batch_size, title=self.name)
         emb_ND = embedded.emb_ND if self.rows_N is None else embedded.emb_ND[self.rows_N]
-        options = self.options
-        result = verify_pairs(emb_ND, self.pairs.issame)
-        return PairsOutcome(result, embedded.xnorm, options.replicates, options.seed, self.groups_P, self.names)
+        options, issame_P, findings = self.options, self.pairs.issame, ()
+        result = verify_pairs(emb_ND, issame_P)
+        if options.diagnose != OFF:
+            looking = {"deep": options.diagnose == DEEP, "emb_ND": emb_ND, "batch_size": batch_size}
+            findings = diagnose(model, self.pictures, issame_P, runtime=runtime, **looking)
+        return PairsOutcome(
+            result, embedded.xnorm, options.replicates, options.seed, self.groups_P, self.names, tuple(findings)
+        )
 
     def compare(self, outcomes: Sequence[PairsOutcome]) -> list[dict[str, Any]]:
         """Every two models by every metric, on the same drawn sets; [] without drawn sets."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.errors import InputError
 from recognition.faces.alignment import SIZE
@@ -17,6 +18,8 @@ from recognition.faces.photos import FAINT_SCORE, Aligner
 from recognition.runtime import Runtime
 from recognition.verification.bootstrap import REPLICATES
 
+OFF, AUTO, DEEP = DIAGNOSES = ("off", "auto", "deep")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -24,7 +27,8 @@ class Options:
 
     `size`: (height, width) that the models take, None where any will do; `images`: what the paths of a list are
     relative to; `groups`: CSV file with the group of each pair; `detector`: ONNX file of a face detector, for photos
-    that are not aligned; `replicates`, `seed`: drawn sets for intervals, and where drawing begins; `progress`: bars.
+    that are not aligned; `replicates`, `seed`: drawn sets for intervals, and where drawing begins; `diagnose`: one of
+    DIAGNOSES; `progress`: whether bars may be shown.
     """
 
     size: tuple[int, int] | None = None
@@ -33,6 +37,7 @@ class Options:
     detector: Path | None = None
     replicates: int = REPLICATES
     seed: int = 0
+    diagnose: str = OFF
     progress: bool = True
 
 
@@ -42,13 +47,20 @@ def open_aligner(options: Options) -> Aligner | None:
         return None
     height, width = options.size or (SIZE, SIZE)
     if height != width:
-        raise InputError(f"the model takes {width}x{height} pixels, but faces are aligned to squares; align them yourself")
+        raise InputError(
+            f"the model takes {width}x{height} pixels, and aligned faces are square; align them yourself"
+        )
     detector = open_detector(options.detector, min_score=FAINT_SCORE)
     return Aligner(detector, size=height)
 
 
 class Outcome(Protocol):
     """What one model made of one target."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What is wrong with the model, or with how it is fed."""
+        ...
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -92,5 +104,7 @@ class Scored:
 
 
 def lines(name: str, outcome: Outcome) -> list[str]:
-    """What the console shows of an outcome: its figures, and a line for each warning."""
-    return [f"{name}: {outcome.line()}", *(f"{name}: warning: {warning}" for warning in outcome.warnings)]
+    """What the console shows of an outcome: its figures, and a line for each warning and each finding."""
+    warnings = [f"{name}: warning: {warning}" for warning in outcome.warnings]
+    findings = [f"{name}: {finding.name}: {finding.sentence}; {finding.suggestion}" for finding in outcome.findings]
+    return [f"{name}: {outcome.line()}", *warnings, *findings]

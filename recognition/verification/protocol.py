@@ -122,6 +122,11 @@ def measure_pairs(embeddings_ND: np.ndarray) -> Measured:
     return Measured(distances_P, norms_N, sum_D / max(len(norms_N), 1))
 
 
+def pair_distances(embeddings_ND: np.ndarray) -> np.ndarray:
+    """The distances alone, float64 (P,)."""
+    return measure_pairs(embeddings_ND).distances_P
+
+
 def _squared_lengths(rows_BD: np.ndarray) -> np.ndarray:
     return (rows_BD[:, None, :] @ rows_BD[:, :, None])[:, 0, 0]
 
