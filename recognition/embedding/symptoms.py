@@ -22,7 +22,7 @@ MOST_ROWS = 1024
 # Half precision is exact to 2^-11, and a deep network makes a few times that of it; dropout and batch statistics make
 # tenths.
 SAME = 1e-2
-MIRROR_COSINE = 0.5
+MIRROR_COSINE, MIRROR_LESS = 0.5, 0.2
 
 
 def embedding_symptoms(emb_ND: np.ndarray) -> list[Finding]:
@@ -107,8 +107,7 @@ def behaviour_symptoms(
 ) -> list[Finding]:
     """How `model` answers to the same pictures again, one at a time, and mirrored.
 
-    `genuine_cosine`: the median cosine of two pictures of one person, below which a mirrored picture may fall; None
-    where it is not known.
+    `genuine_cosine`: the median cosine of two pictures of one person, both views added; None where it is not known.
     """
     # Both views of a picture see these three; their sum over the views is what embed_images gives.
     emb_N3 = embed_images(
@@ -137,7 +136,10 @@ def behaviour_symptoms(
             )
         )
     cosine = float(np.median(mirror))
-    if cosine < min(MIRROR_COSINE, MIRROR_COSINE if genuine_cosine is None else genuine_cosine):
+    # What differs between two pictures of a person anyway, and is halved where both views are added, may also differ
+    # between a picture and its mirror image: a cosine of g with both views is one of g / (2 - g) with one.
+    usual = 1.0 if genuine_cosine is None else genuine_cosine / (2 - genuine_cosine)
+    if cosine < min(MIRROR_COSINE, usual - MIRROR_LESS):
         findings.append(
             Finding(
                 "mirror_sensitive",

@@ -76,16 +76,18 @@ def feeding_symptoms(
     if own_P is None:
         return findings
     own_auc = area(own_P, decide.issame_P)
+    if own_auc <= GOOD_AUC:
+        findings += _alignment(model, own_P, auc_of, decide, runtime, batch_size)
     if not findings and own_auc < 0.5 + 2 * chance_error(decide) and best_auc < 0.5 + 3 * chance_error(choose):
-        return [
+        findings.append(
             Finding(
                 "at_chance",
-                f"the model tells same from different no better than a coin (AUC {own_auc:.3f}), and no channel order "
-                f"or normalisation that was tried helps (best AUC {best_auc:.3f})",
+                f"the model tells same from different no better than a coin (AUC {own_auc:.3f}), and no channel order, "
+                f"normalisation or cut that was tried helps (best AUC of the first two {best_auc:.3f})",
                 "its weights are not those of a trained recogniser, or the pairs' labels are wrong",
             )
-        ]
-    return findings if own_auc > GOOD_AUC else findings + _alignment(model, own_P, auc_of, decide, runtime, batch_size)
+        )
+    return findings
 
 
 def other_ways(model: Embedder) -> list[Way]:
