@@ -47,9 +47,7 @@ def open_aligner(options: Options) -> Aligner | None:
         return None
     height, width = options.size or (SIZE, SIZE)
     if height != width:
-        raise InputError(
-            f"the model takes {width}x{height} pixels, and aligned faces are square; align them yourself"
-        )
+        raise InputError(f"the model takes {width}x{height} pixels, and aligned faces are square; align them yourself")
     detector = open_detector(options.detector, min_score=FAINT_SCORE)
     return Aligner(detector, size=height)
 
