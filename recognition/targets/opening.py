@@ -8,11 +8,18 @@ from pathlib import Path
 
 from recognition.errors import InputError
 from recognition.targets.all_to_all import open_all_to_all
+from recognition.targets.identification import open_openset, open_tinyface
 from recognition.targets.listed_pairs import PUBLISHED, open_pairs
 from recognition.targets.target import Options, Target
 
 Opener = Callable[[str, Path, Options], Target]
-KINDS: dict[str, Opener] = {"pairs": open_pairs, **PUBLISHED, "all": open_all_to_all}
+KINDS: dict[str, Opener] = {
+    "pairs": open_pairs,
+    **PUBLISHED,
+    "openset": open_openset,
+    "tinyface": open_tinyface,
+    "all": open_all_to_all,
+}
 
 
 def open_target(text: str, name: str, options: Options) -> Target:

@@ -1,4 +1,4 @@
-"""Pairs as targets: a set, a list and a published tree of the same pairs give the same figures, on any number of ranks."""
+"""Pairs as targets: a set and a list of the same pairs give the same figures, on any number of ranks."""
 
 import dataclasses
 
