@@ -126,7 +126,9 @@ def test_not_finite_and_zero_embeddings_are_counted_and_named():
     emb_ND = np.random.default_rng(0).normal(size=(len(images), 49))
     emb_ND[[3, 5], 7] = np.nan
     emb_ND[11] = 0
-    found = {finding.name: finding for finding in diagnose(fed(Reader()), images, issame, runtime=Runtime(), emb_ND=emb_ND)}
+    found = {
+        finding.name: finding for finding in diagnose(fed(Reader()), images, issame, runtime=Runtime(), emb_ND=emb_ND)
+    }
     assert "2 of 800" in found["nan"].sentence
     assert "pictures 3, 5" in found["nan"].sentence
     assert "1 of 800" in found["zero_embedding"].sentence
