@@ -41,27 +41,25 @@ TupleConstruct TupleIndex TupleSlice TupleUnpack Uninitialized abs data device d
 requires_grad unchecked_cast unchecked_unwrap_optional
 """
 _ATEN = """
-Bool Bool.Tensor Float FloatImplicit Int IntImplicit ScalarImplicit __and__ __contains__ __derive_index __getitem__
-__interpolate __is__ __isnot__ __not__ __or__ __range_length __round_to_ __upsample_bilinear _convolution
-_convolution_mode _log_softmax _native_batch_norm_legit_no_training _set_item _shape_as_tensor _softmax abs abs_
-adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool2d add add_ addcmul addmm alias all alpha_dropout amax amin any
-append arange argmax avg_pool1d avg_pool2d baddbmm batch_norm bitwise_and bitwise_not bitwise_or bmm broadcast_tensors
-cat ceil celu channel_shuffle chunk clamp clamp_ clamp_max clamp_min clone concat concatenate constant_pad_nd contiguous
-conv1d conv2d conv_transpose2d copy_ cos cumsum detach dim div div_ dropout dropout_ einsum elu elu_ embedding empty
-empty_like eq erf exp exp_ expand expand_as expm1 feature_dropout fft_irfft2 fft_rfft2 fill_ flatten flip floor
-floor_divide floordiv format frobenius_norm full full_like gather ge gelu gelu_ glu grid_sampler group_norm gt
-hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ index index_select instance_norm is_floating_point
-isfinite isinf isnan layer_norm le leaky_relu leaky_relu_ len lerp linalg_norm linalg_vector_norm linear linspace list
-log log1p log2 log_softmax logical_and logical_not logical_or logsumexp lt masked_fill masked_fill_ matmul max
-max_pool1d max_pool2d maximum mean meshgrid min minimum mish mm movedim mul mul_ multi_head_attention_forward narrow ne
-neg neg_ new_full new_ones new_zeros norm normal numel numpy_T ones ones_like pad permute pixel_shuffle pixel_unshuffle
-pow pow_ prelu prod reciprocal reflection_pad2d relu relu6 relu6_ relu_ remainder repeat repeat_interleave
-replication_pad2d reshape reshape_as rms_norm roll rot90 round rrelu rsqrt rsqrt_ rsub scalar_tensor
-scaled_dot_product_attention scatter select selu selu_ sigmoid sigmoid_ sign silu silu_ sin size slice softmax softplus
-softsign split split_with_sizes sqrt sqrt_ square square_ squeeze squeeze_ stack std sub sub_ sum swapaxes swapdims t
-tan tanh tanh_ tensor tensor_split threshold threshold_ tile to transpose transpose_ tril triu true_divide type_as
-unbind unflatten unfold unsqueeze unsqueeze_ upsample_bicubic2d upsample_bilinear2d upsample_nearest2d var var_mean view
-view_as warn where zero_ zeros zeros_like
+Bool Float FloatImplicit Int IntImplicit ScalarImplicit __and__ __contains__ __derive_index __getitem__ __interpolate
+__is__ __isnot__ __not__ __or__ __range_length __round_to_ __upsample_bilinear _convolution _convolution_mode
+_log_softmax _native_batch_norm_legit_no_training _set_item _shape_as_tensor _softmax abs adaptive_avg_pool1d
+adaptive_avg_pool2d adaptive_max_pool2d add addcmul addmm alias all alpha_dropout amax amin any append arange argmax
+avg_pool1d avg_pool2d baddbmm batch_norm bitwise_and bitwise_not bitwise_or bmm broadcast_tensors cat ceil celu
+channel_shuffle chunk clamp clamp_max clamp_min clone concat concatenate constant_pad_nd contiguous conv1d conv2d
+conv_transpose2d copy cos cumsum detach dim div dropout einsum elu embedding empty empty_like eq erf exp expand
+expand_as expm1 feature_dropout fft_irfft2 fft_rfft2 fill flatten flip floor floor_divide floordiv format frobenius_norm
+full full_like gather ge gelu glu grid_sampler group_norm gt hardsigmoid hardswish hardtanh index index_select
+instance_norm is_floating_point isfinite isinf isnan layer_norm le leaky_relu len lerp linalg_norm linalg_vector_norm
+linear linspace list log log1p log2 log_softmax logical_and logical_not logical_or logsumexp lt masked_fill matmul max
+max_pool1d max_pool2d maximum mean meshgrid min minimum mish mm movedim mul multi_head_attention_forward narrow ne neg
+new_full new_ones new_zeros norm normal numel numpy_T ones ones_like pad permute pixel_shuffle pixel_unshuffle pow prelu
+prod reciprocal reflection_pad2d relu relu6 remainder repeat repeat_interleave replication_pad2d reshape reshape_as
+rms_norm roll rot90 round rrelu rsqrt rsub scalar_tensor scaled_dot_product_attention scatter select selu sigmoid sign
+silu sin size slice softmax softplus softsign split split_with_sizes sqrt square squeeze stack std sub sum swapaxes
+swapdims t tan tanh tensor tensor_split threshold tile to transpose tril triu true_divide type_as unbind unflatten
+unfold unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_nearest2d var var_mean view view_as warn where zero
+zeros zeros_like
 """
 ALLOWED = frozenset([*(f"prim::{name}" for name in _PRIM.split()), *(f"aten::{name}" for name in _ATEN.split())])
 
@@ -86,7 +84,9 @@ def require_loadable(archive: bytes, what: str) -> None:
 
 def require_runnable(graph: Any, what: str) -> None:
     """InputError, beginning with `what`, unless all operators of a graph whose calls are inlined are ALLOWED."""
-    unknown = sorted({node.kind() for node in _nodes(graph)} - ALLOWED)
+    # aten::relu_ is aten::relu in place.
+    kinds = {node.kind() for node in _nodes(graph)}
+    unknown = sorted(kind for kind in kinds if kind not in ALLOWED and kind.removesuffix("_") not in ALLOWED)
     if unknown:
         raise InputError(
             f"{what} uses {', '.join(unknown[:5])}, not among the operators that a recogniser needs (some can write or "

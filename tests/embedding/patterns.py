@@ -14,8 +14,8 @@ SIZE, CELLS = 28, 7
 def pattern_pairs(pairs=400, *, channels=(0, 1, 2), low=0, high=255, inner=SIZE, noise=0.15, seed=0, symmetric=True):
     """Pictures (2 * pairs, SIZE, SIZE, 3) and flags: every second pair shows one pattern of CELLS x CELLS twice.
 
-    The pattern is `symmetric` as faces are, lies in `channels` (noise in the others), between `low` and `high`, and takes
-    up the central `inner` pixels (noise around them).
+    The pattern is `symmetric` as faces are, lies in `channels` (noise in the others), between `low` and `high`, and
+    takes up the central `inner` pixels (noise around them).
     """
     rng = np.random.default_rng(seed)
     issame = np.arange(pairs) % 2 == 0
