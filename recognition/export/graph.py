@@ -1,4 +1,4 @@
-"""ONNX graphs before their numbers are rounded: batch norms as one product and one sum, metadata, tidy operator sets."""
+"""ONNX graphs: batch norms as a product and a sum, nodes in order, metadata, only the operator sets in use."""
 
 from __future__ import annotations
 
