@@ -20,6 +20,7 @@ def without_batch_norms(model: onnx.ModelProto) -> None:
     sqrt(variance + epsilon) is neither. Ioffe and Szegedy (arXiv:1502.03167), algorithm 2.
     """
     graph = model.graph
+    _inline_repeated_constants(graph)
     ranks = _ranks(model)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
@@ -80,6 +81,21 @@ def set_meta(model: onnx.ModelProto, meta: Mapping[str, Any]) -> None:
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:
     graph = onnx.shape_inference.infer_shapes(model).graph
     return {value.name: len(value.type.tensor_type.shape.dim) for value in [*graph.input, *graph.value_info]}
+
+
+def _inline_repeated_constants(graph: onnx.GraphProto) -> None:
+    """The exporter stores equal tensors once and names the others by Identity nodes; let all go by the one name."""
+    original = {tensor.name: tensor.name for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in original:
+            original[node.output[0]] = original[node.input[0]]
+            continue
+        for place, name in enumerate(node.input):
+            node.input[place] = original.get(name, name)
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _drop_unused_constants(graph: onnx.GraphProto) -> None:

@@ -7,16 +7,13 @@ import warnings
 import numpy as np
 import onnx
 import torch
-from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import Tensor, nn
 
 from recognition.embedding.over_ranks import evaluating
 from recognition.export.graph import sort_nodes, without_batch_norms
 from recognition.export.onnx_file import ParityError
 
-# What sums squares or takes their root: 256 of these overflow where the values themselves are far from it. The list of
-# ONNX Runtime are the operators that have no float16 kernel.
-IN_FLOAT32 = [*DEFAULT_OP_BLOCK_LIST, "ReduceL2", "ReduceSumSquare", "LpNormalization", "Pow", "Sqrt", "ReduceMean"]
 LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -25,7 +22,7 @@ def half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
     without_batch_norms(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of weights below the smallest float16: they become it, and that is measured
-        model = convert_float_to_float16(model, keep_io_types=True, op_block_list=IN_FLOAT32)
+        model = convert_float_to_float16(model, keep_io_types=True)
     sort_nodes(model.graph)  # the casts of input and output were put behind all others
     return model
 
@@ -34,7 +31,8 @@ def half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
 def require_headroom(module: nn.Module, x_NCHW: np.ndarray, what: str) -> float:
     """The largest absolute value in the network for these pictures; ParityError, beginning with `what`, above 65504.
 
-    ONNX Runtime computes float16 in float32 on most CPUs: an overflow would show on the GPU only.
+    ONNX Runtime computes float16 in float32 on most CPUs: an overflow would show on the GPU only. Seen are the outputs
+    of all modules, which are all values but the scores of attention.
     """
     largest = 0.0
 
