@@ -11,11 +11,13 @@ from recognition.targets.all_to_all import open_all_to_all
 from recognition.targets.identification import open_openset, open_tinyface
 from recognition.targets.listed_pairs import PUBLISHED, open_pairs
 from recognition.targets.target import Options, Target
+from recognition.targets.templates import IJB
 
 Opener = Callable[[str, Path, Options], Target]
 KINDS: dict[str, Opener] = {
     "pairs": open_pairs,
     **PUBLISHED,
+    **IJB,
     "openset": open_openset,
     "tinyface": open_tinyface,
     "all": open_all_to_all,
