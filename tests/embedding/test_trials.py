@@ -31,7 +31,7 @@ def test_the_area_is_scikit_learns_with_ties_and_without(decimals):
 def test_delongs_error_is_that_of_many_draws():
     """z of no difference is a standard normal: its mean 0 and deviation 1, within 4 standard errors of 800 draws."""
     rng = np.random.default_rng(1)
-    z = np.array([delong_z(*drawn(rng, gap_one=1.5, gap_other=1.5)) for _ in range(800)])
+    z = np.array([delong_z(*drawn(rng, gap_one=1.5, gap_other=1.5, genuine=24, impostor=120)) for _ in range(800)])
     assert abs(z.mean()) < 4 / np.sqrt(len(z))
     assert abs(z.std() - 1) < 4 / np.sqrt(2 * len(z))
 
@@ -71,6 +71,9 @@ def test_every_other_way_is_tried_once():
     for way in other_ways(facenet):
         assert parse_preprocess(way.words).over(facenet.preprocess) == way.preprocess
         assert way.changes == (way.preprocess.order != "RGB") + (way.preprocess.std != (128.0,))
+    taking_bytes = fed(Reader())
+    object.__setattr__(taking_bytes.network, "whole_pixels", True)
+    assert [way.words for way in other_ways(taking_bytes)] == ["bgr"]
     assert OURS not in [way.preprocess for way in other_ways(fed(Reader()))]
 
 
