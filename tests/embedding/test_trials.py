@@ -36,6 +36,21 @@ def test_delongs_error_is_that_of_many_draws():
     assert abs(z.std() - 1) < 4 / np.sqrt(2 * len(z))
 
 
+def test_delongs_statistic_is_that_of_the_paper_worked_out_pair_by_pair():
+    """Structural components and their covariances, eq. 3 to 5, of unequal numbers and spreads of the two kinds."""
+    one, other, issame = drawn(np.random.default_rng(5), gap_one=1, gap_other=1.3, genuine=17, impostor=60)
+    one, other = (np.where(issame, 3 * distances, distances) for distances in (one, other))
+    parts = {True: [], False: []}
+    for distances in (one, other):
+        genuine, impostor = distances[issame], distances[~issame]
+        parts[True].append([np.mean([float(g < i) for i in impostor]) for g in genuine])
+        parts[False].append([np.mean([float(g < i) for g in genuine]) for i in impostor])
+    covariance = np.cov(parts[True]) / 17 + np.cov(parts[False]) / 60
+    difference = area(other, issame) - area(one, issame)
+    expected = difference / np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    assert delong_z(one, other, issame) == pytest.approx(expected, rel=1e-9)
+
+
 def test_delong_counts_towards_the_better_one():
     one, other, issame = drawn(np.random.default_rng(2), gap_one=0.5, gap_other=3)
     assert delong_z(one, other, issame) > 3
