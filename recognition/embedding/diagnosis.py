@@ -24,7 +24,7 @@ from recognition.verification.protocol import pair_distances
 # together take less than verifying the 6,000 pairs of LFW.
 CHOOSING, DECIDING = 64, 128
 FEW_PICTURES, SOME_PICTURES = 16, 64
-SUSPICIOUS_AUC = 0.95
+SUSPICIOUS_AUC = 0.98
 
 
 def diagnose(
@@ -41,7 +41,7 @@ def diagnose(
 
     The names of findings: nan, zero_embedding, constant_embedding, collapsed, dead_dimensions, not_deterministic,
     batch_dependent, mirror_sensitive, batchnorm_drift; then channel_order, normalisation, alignment and at_chance,
-    which cost some 5,000 passes and are looked for where the AUC is below 0.95, or always with `deep`. `emb_ND`: the
+    which cost some 5,000 passes and are looked for where the AUC is below 0.98, or always with `deep`. `emb_ND`: the
     embeddings of all pictures where they are there already. Every rank takes part and finds the same.
     """
     issame_P = np.asarray(issame, bool)

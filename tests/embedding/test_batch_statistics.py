@@ -90,6 +90,29 @@ def test_a_quarter_of_the_layers_somewhat_off_is_enough_and_a_little_is_not(netw
     assert sentences(little) == []
 
 
+class SideBySide(torch.nn.Module):
+    """Norms of the pictures themselves, so that none changes what another sees."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.norms = torch.nn.ModuleList([torch.nn.BatchNorm2d(3) for _ in range(count)])
+
+    def forward(self, x_BCHW):
+        return torch.cat([norm(x_BCHW).mean((2, 3)) for norm in self.norms], dim=1)
+
+
+def test_variances_are_about_the_mean_of_bright_pictures_too():
+    bright = (230 + faces() / 16).astype(np.uint8)
+    assert sentences(settled(SideBySide(1), bright), bright) == []
+
+
+@pytest.mark.parametrize(("count", "found"), [(4, 1), (5, 0)])
+def test_one_layer_somewhat_off_matters_where_it_is_a_quarter_of_them(count, found):
+    module = settled(SideBySide(count), faces())
+    module.norms[1].running_var.mul_(9)
+    assert len(sentences(module)) == found
+
+
 def test_pictures_in_another_range_are_noticed(network):
     module = built(network)
     wrong = Embedder(lambda x: module(x * 127.5), None)

@@ -110,6 +110,7 @@ def test_bytes_are_given_to_a_model_that_takes_bytes(tmp_path):
     np.testing.assert_allclose(model(x).numpy(), expected(pixels, mean=0, std=1), rtol=0, atol=1e-3)
     assert model.facts["input"]["dtype"] == "uint8"
     swapped = open_embedder(path, preprocess="raw,bgr")
+    assert swapped.facts["normalisation_from"] == "the graph"
     np.testing.assert_allclose(swapped(x).numpy(), expected(pixels, mean=0, std=1, bgr=True), rtol=0, atol=1e-3)
     with pytest.raises(InputError, match="takes pixels as bytes"):
         open_embedder(path, preprocess="unit")

@@ -27,6 +27,14 @@ def test_a_common_direction_that_hides_the_others_is_a_collapse():
         assert names(HEALTHY + common_D) == found
 
 
+@pytest.mark.parametrize(("cosine", "found"), [(0.88, []), (0.92, ["collapsed"])])
+def test_a_picture_does_not_count_as_like_itself(cosine, found):
+    """Four rows with this cosine between any two; with themselves the mean would be 0.91 and 0.94."""
+    rotation, _ = np.linalg.qr(RNG.normal(size=(5, 5)))  # without it one column would be the same for all
+    rows = np.hstack([np.full((4, 1), cosine**0.5), (1 - cosine) ** 0.5 * np.eye(4)]) @ rotation
+    assert names(rows) == found
+
+
 def test_few_dimensions_in_use_are_a_collapse():
     plane = RNG.normal(size=(300, 2)) @ RNG.normal(size=(2, 64))
     assert names(plane) == ["collapsed"]

@@ -137,6 +137,27 @@ class MapsAFile(nn.Module):
         return x.flatten(1) + torch.from_file(self.target, True, 4).fill_(1.0).sum()
 
 
+class DrawsWhenLoaded(nn.Module):
+    """Nothing but a random number: what runs at load is refused whatever it does."""
+
+    @torch.jit.export
+    def __getstate__(self) -> bool:
+        return self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: bool) -> None:
+        self.training = state
+        torch.rand(1)
+
+    def forward(self, x):
+        return x.flatten(1)
+
+
+def test_what_runs_when_it_is_loaded_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"code/.*line \d+: '__setstate__' can run something"):
+        open_embedder(saved(torch.jit.script(DrawsWhenLoaded()), tmp_path / "a.pt"))
+
+
 def renamed(name, data):
     return [(name.replace("/code/", "/CODE/"), data)]
 

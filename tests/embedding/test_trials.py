@@ -31,9 +31,24 @@ def test_the_area_is_scikit_learns_with_ties_and_without(decimals):
 def test_delongs_error_is_that_of_many_draws():
     """z of no difference is a standard normal: its mean 0 and deviation 1, within 4 standard errors of 800 draws."""
     rng = np.random.default_rng(1)
-    z = np.array([delong_z(*drawn(rng, gap_one=1.5, gap_other=1.5)) for _ in range(800)])
+    z = np.array([delong_z(*drawn(rng, gap_one=1.5, gap_other=1.5, genuine=24, impostor=120)) for _ in range(800)])
     assert abs(z.mean()) < 4 / np.sqrt(len(z))
     assert abs(z.std() - 1) < 4 / np.sqrt(2 * len(z))
+
+
+def test_delongs_statistic_is_that_of_the_paper_worked_out_pair_by_pair():
+    """Structural components and their covariances, eq. 3 to 5, of unequal numbers and spreads of the two kinds."""
+    one, other, issame = drawn(np.random.default_rng(5), gap_one=1, gap_other=1.3, genuine=17, impostor=60)
+    one, other = (np.where(issame, 3 * distances, distances) for distances in (one, other))
+    parts = {True: [], False: []}
+    for distances in (one, other):
+        genuine, impostor = distances[issame], distances[~issame]
+        parts[True].append([np.mean([float(g < i) for i in impostor]) for g in genuine])
+        parts[False].append([np.mean([float(g < i) for g in genuine]) for i in impostor])
+    covariance = np.cov(parts[True]) / 17 + np.cov(parts[False]) / 60
+    difference = area(other, issame) - area(one, issame)
+    expected = difference / np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    assert delong_z(one, other, issame) == pytest.approx(expected, rel=1e-9)
 
 
 def test_delong_counts_towards_the_better_one():
@@ -71,6 +86,9 @@ def test_every_other_way_is_tried_once():
     for way in other_ways(facenet):
         assert parse_preprocess(way.words).over(facenet.preprocess) == way.preprocess
         assert way.changes == (way.preprocess.order != "RGB") + (way.preprocess.std != (128.0,))
+    taking_bytes = fed(Reader())
+    object.__setattr__(taking_bytes.network, "whole_pixels", True)
+    assert [way.words for way in other_ways(taking_bytes)] == ["bgr"]
     assert OURS not in [way.preprocess for way in other_ways(fed(Reader()))]
 
 
