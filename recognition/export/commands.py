@@ -33,13 +33,15 @@ def write_files(given: argparse.Namespace) -> None:
     if given.model.suffix == ".onnx":
         raise InputError(f"{given.model} is an ONNX file already; --compare and --check take it as it is")
     require_possible(precisions, calibrated=given.calibrate is not None)
+    if (given.table or given.targets) and not precisions:
+        raise InputError("--table and --targets measure ONNX files; ask for some with --out or --precision")
     if given.hub:
         require_model_folder(given.hub, given.license)
     module, meta = load_backbone(given.model, given.network)
     origin = origin_of(given.model, meta, given.report) if given.hub else None
     calibration = _calibration(given, meta["image_size"])
     written: list[Exported] = []
-    for out in outs if precisions else []:
+    for out in outs if precisions else ():
         files = export_precisions(module, out, meta, precisions, calibration)
         for file in files:
             print(_line(file, meta["network"]), flush=True)
@@ -48,8 +50,6 @@ def write_files(given: argparse.Namespace) -> None:
         write_model_folder(given.hub, module, meta, origin, license_name=given.license, datasets=given.datasets or ())
         print(f"{given.hub}: model folder with its card; to upload it: hf upload USER/NAME {given.hub}")
     if given.table or given.targets:
-        if not written:
-            raise InputError("--table and --targets measure ONNX files; ask for some with --out or --precision")
         _compare([file.path for file in written], given, calibration)
 
 

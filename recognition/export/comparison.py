@@ -99,16 +99,17 @@ def compare_files(
         if target.kind != "pairs":
             raise InputError(f"{target.name} is no set of pairs, and the table has accuracies; use launch/verify.py")
     what, images = images_NHWC or _pictures(targets, size)
-    wanted_ND = _embeddings(models[0], images, what)
-    rows = []
-    latency = {batch: latencies_ms(files, batch, size=size, threads=threads, repeats=repeats) for batch in BATCHES}
-    for place, (path, model) in enumerate(zip(files, models)):
-        emb_ND = _embeddings(model, images, what)
+    embeddings = [_embeddings(model, images, what) for model in models]
+    wanted_ND = embeddings[0]
+    for path, emb_ND in zip(files, embeddings):
         if emb_ND.shape != wanted_ND.shape:
             raise InputError(
                 f"{path} has embeddings of {emb_ND.shape[1]} numbers and {files[0]} of {wanted_ND.shape[1]}: they "
                 "cannot be compared; verify each with launch/verify.py"
             )
+    latency = {batch: latencies_ms(files, batch, size=size, threads=threads, repeats=repeats) for batch in BATCHES}
+    rows = []
+    for place, (path, model, emb_ND) in enumerate(zip(files, models, embeddings)):
         scores = {target.name: target.score(model, runtime=runtime, batch_size=batch_size) for target in targets}
         found = agreement(emb_ND, wanted_ND)
         rows.append(

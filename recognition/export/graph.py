@@ -78,6 +78,12 @@ def set_meta(model: onnx.ModelProto, meta: Mapping[str, Any]) -> None:
     helper.set_model_props(model, {META_KEY: json.dumps(meta)})
 
 
+def meta_of(model: onnx.ModelProto) -> dict[str, Any]:
+    """The metadata of a file of ours; {} where there are none."""
+    stored = {entry.key: entry.value for entry in model.metadata_props}
+    return json.loads(stored.get(META_KEY, "{}"))
+
+
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:
     graph = onnx.shape_inference.infer_shapes(model).graph
     return {value.name: len(value.type.tensor_type.shape.dim) for value in [*graph.input, *graph.value_info]}

@@ -26,10 +26,11 @@ CONFIG_KEYS = ("network", "embedding_size", "image_size", "channel_order", "mean
 
 
 def require_model_folder(folder: Path, license_name: str = "unknown") -> None:
-    """InputError unless `folder` is new, empty or a model folder of ours, and the license is an identifier."""
+    """InputError unless `folder` is new, ours or holds `onnx` only, and the license is an identifier."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--hub {folder} is a file; name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and _model_type(folder / CONFIG) != LIBRARY:
+    others = {entry.name for entry in folder.iterdir()} - {ONNX.parts[0]} if folder.is_dir() else set()
+    if others and _model_type(folder / CONFIG) != LIBRARY:
         raise InputError(f"--hub {folder} holds other files; name a new folder, a run keeps its own config.json")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", license_name):
         raise InputError(f"--license {license_name} is no identifier; give one as Hugging Face lists them, e.g. mit")

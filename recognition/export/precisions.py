@@ -18,7 +18,7 @@ from recognition.atomic import replacing
 from recognition.errors import InputError
 from recognition.export.agreement import GATES, Agreement, embeddings_of, network_input, require_agreement
 from recognition.export.calibration import Calibration, drawn_faces
-from recognition.export.graph import set_meta
+from recognition.export.graph import meta_of, set_meta
 from recognition.export.half import half_precision, require_headroom
 from recognition.export.int8 import METHOD, eight_bits
 from recognition.export.onnx_file import export_onnx
@@ -66,13 +66,14 @@ def export_precisions(
         if "fp32" in precisions:
             source = out
             exported.append(Exported(out, "fp32", difference=difference))
+        stored = meta_of(onnx.load(source))  # with what the export added: the normalisation, the SHA-256
         wanted_ND = None
         for precision in [name for name in PRECISIONS if name in precisions and name != "fp32"]:
             wanted_ND = embeddings_of(source, images_NHWC) if wanted_ND is None else wanted_ND
             path = path_of(out, precision)
             model, facts = _rounded(precision, module, source, images_NHWC, calibration, Path(folder), path)
             with replacing(path) as partial:
-                found = _write(model, partial, meta | facts, wanted_ND, images_NHWC, path)
+                found = _write(model, partial, stored | facts, wanted_ND, images_NHWC, path)
             exported.append(Exported(path, precision, agreement=found))
     return exported
 
