@@ -1,4 +1,4 @@
-"""Networks that were not trained, and yet tell pictures apart as trained ones do: by the statistics of faces."""
+"""Networks that were not trained, yet tell pictures apart as trained ones do: by the statistics of faces."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 
 import numpy as np
 import onnx
@@ -10,23 +9,15 @@ import pytest
 import torch
 
 from launch import export, verify
-from recognition.command import run_command
 from recognition.embedding.models import open_embedder
 from recognition.export.onnx_file import export_onnx
 from recognition.weights import save_backbone
+from tests.commands import run
 from tests.pictures import write_people
 from tests.settled import faces, settled_backbone
 from tests.verification.synthetic import pair_file
 
 META = {"network": "r_tiny", "embedding_size": 64, "image_size": 112}
-
-
-def run(command, *words, monkeypatch):
-    """The command in this process; returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["command", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        run_command(command.main)
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

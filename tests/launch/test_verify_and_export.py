@@ -12,7 +12,6 @@ from torch import nn
 from launch import export, verify
 from recognition.backbones import build_backbone
 from recognition.checkpoint.opening import open_checkpoint
-from recognition.command import run_command
 from recognition.embedding.models import open_embedder
 from recognition.export.onnx_file import export_onnx
 from recognition.runtime import Runtime
@@ -20,19 +19,11 @@ from recognition.targets.pairs import PairsTarget
 from recognition.training.loop import train
 from recognition.verification import load_pairs
 from recognition.weights import save_backbone, weights_sha256
-from tests.commands import launch
+from tests.commands import launch, run
 from tests.filling import filled_backbone
 from tests.ranks import run_ranks
 from tests.training.small_runs import small, unreported
 from tests.verification.synthetic import pair_file
-
-
-def run(command, *words, monkeypatch):
-    """The command in this process; returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["command", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        run_command(command.main)
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")
