@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from recognition.embedding.models import ONNX_TYPES
+from recognition.embedding.onnx_model import INPUT_TYPES
 from recognition.errors import InputError
 from recognition.onnx_session import open_session
 
@@ -60,5 +60,5 @@ def _prepare(path: Path, batch: int, size: tuple[int, int], threads: int) -> Tim
     if fixed != batch:
         return None
     shape = [batch, 3, *size] if entry.shape[1] == 3 else [batch, *size, 3]
-    x = np.random.default_rng(0).uniform(-1, 1, shape).astype(ONNX_TYPES.get(entry.type, np.float32))
+    x = np.random.default_rng(0).uniform(-1, 1, shape).astype(INPUT_TYPES.get(entry.type, np.float32))
     return Timed(session, entry.name, x)

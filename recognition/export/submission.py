@@ -16,7 +16,8 @@ import onnxruntime
 import torch
 
 from recognition.data.transforms import to_input
-from recognition.embedding.models import ONNX_TYPES, Embedder, open_embedder
+from recognition.embedding.models import Embedder, open_embedder
+from recognition.embedding.onnx_model import INPUT_TYPES
 from recognition.errors import InputError
 from recognition.export.agreement import cosines
 from recognition.export.latency import latencies_ms
@@ -101,7 +102,7 @@ def _inputs(session: onnxruntime.InferenceSession, limits: Limits) -> tuple[Verd
         and len(shape) == 4
         and list(shape[1:]) == [3, side, side]
         and batch in (None, 1)
-        and entries[0].type in ONNX_TYPES
+        and entries[0].type in INPUT_TYPES
     )
     return Verdict(rule, fits, shown), batch
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from recognition.atomic import replacing, write_text
 from recognition.errors import InputError
@@ -61,22 +63,23 @@ class Parts:
             "faces": [[face.score, face.box, face.points] for face in part.faces],
             "failures": part.failures,
         }
-        text = np.frombuffer(json.dumps(rows).encode(), np.uint8)
-        with replacing(self._path(number)) as partial, open(partial, "wb") as file:
-            np.savez(file, emb=part.emb_ND, norm=part.norm_N, rows=text)
+        arrays = {"emb": part.emb_ND, "norm": part.norm_N}
+        with replacing(self._path(number)) as partial:
+            save_file(arrays, partial, metadata={"rows": json.dumps(rows)})
 
     def read(self, count: int) -> Iterator[Part]:
         """The parts 0 to count - 1."""
         for number in range(count):
-            with np.load(self._path(number), allow_pickle=False) as stored:
-                rows = json.loads(stored["rows"].tobytes())
+            with safe_open(self._path(number), framework="np") as stored:
+                rows = json.loads(stored.metadata()["rows"])
                 faces = [Found(*face) for face in rows["faces"]]
                 failures = [tuple(failure) for failure in rows["failures"]]
-                yield Part(stored["emb"], stored["norm"], rows["paths"], rows["labels"], faces, failures)
+                emb_ND, norm_N = stored.get_tensor("emb"), stored.get_tensor("norm")
+            yield Part(emb_ND, norm_N, rows["paths"], rows["labels"], faces, failures)
 
     def remove(self) -> None:
         """Once the table is written."""
         shutil.rmtree(self.folder)
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"part-{number:06d}.npz"
+        return self.folder / f"part-{number:06d}.safetensors"

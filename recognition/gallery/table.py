@@ -159,7 +159,7 @@ def _read_parquet(path: Path) -> Table:
 def _read_numpy(path: Path) -> Table:
     rows_file, facts_file = _beside(path, ".csv"), _beside(path, ".json")
     try:
-        emb_ND = np.load(path, mmap_mode="r", allow_pickle=False)
+        emb_ND = np.lib.format.open_memmap(path, "r")
         facts = json.loads(facts_file.read_text(encoding="utf-8"))
         with open(rows_file, newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = [(row["path"], row["label"]) for row in csv.DictReader(file)]

@@ -87,9 +87,9 @@ def test_what_was_stopped_goes_on_and_ends_the_same(folder, tmp_path, monkeypatc
     monkeypatch.setattr(embedding, "embed_images", until_the_third)
     with pytest.raises(KeyboardInterrupt):
         made(folder, tmp_path / "t.npy")
-    assert sorted(path.name for path in (tmp_path / "t.npy.parts").glob("*.npz")) == [
-        "part-000000.npz",
-        "part-000001.npz",
+    assert sorted(path.name for path in (tmp_path / "t.npy.parts").glob("*.safetensors")) == [
+        "part-000000.safetensors",
+        "part-000001.safetensors",
     ]
     assert not (tmp_path / "t.npy").exists()
     assert made(folder, tmp_path / "t.npy").parts_found == 2

@@ -9,14 +9,14 @@ from launch import embed
 from recognition.gallery.table import open_table
 from recognition.weights import save_backbone
 from tests.commands import run
-from tests.filling import filled_backbone
 from tests.pictures import encoded, face, write_people
+from tests.settled import settled_backbone
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_backbone(path, filled_backbone("mbf_tiny"), {"network": "mbf_tiny", "embedding_size": 32, "image_size": 112})
+    save_backbone(path, settled_backbone("r_tiny", 64), {"network": "r_tiny", "embedding_size": 64, "image_size": 112})
     return path
 
 
@@ -33,7 +33,7 @@ def test_a_folder_becomes_a_table_that_can_be_searched(model, people, tmp_path, 
     assert f"{table}: 5 faces of 5 photos" in capfd.readouterr().out
     read = open_table(table)
     assert read.labels == ["ann"] * 3 + ["bob"] * 2
-    assert read.facts["model"]["network"] == "mbf_tiny"
+    assert read.facts["model"]["network"] == "r_tiny"
     index = tmp_path / "gallery.faiss"
     assert run(embed, "index", table, "--out", index, monkeypatch=monkeypatch) == 0
     assert "flat, 5 rows" in capfd.readouterr().out
