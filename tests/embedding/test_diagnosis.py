@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from recognition.embedding.diagnosis import chosen_pairs, diagnose
+from recognition.embedding.diagnosis import chosen_pairs, diagnose, pictures_at
 from recognition.embedding.preprocess import Preprocess, parse_preprocess
 from recognition.runtime import Runtime
 from tests.embedding.patterns import CELLS, Reader, fed, pattern_pairs
@@ -147,6 +147,8 @@ def test_pictures_read_on_demand_give_the_same():
             return self.images[index]
 
     images, issame = pattern_pairs(channels=(2,))
+    some = pictures_at(OnDemand(images), np.array([7, 3]))
+    np.testing.assert_array_equal([some[0], some[1]], pictures_at(images, np.array([7, 3])))
     expected = diagnose(fed(Reader(channel=0)), images, issame, runtime=Runtime())
     assert diagnose(fed(Reader(channel=0)), OnDemand(images), issame, runtime=Runtime()) == expected
 
@@ -165,7 +167,7 @@ def test_the_pairs_that_choose_do_not_decide(pairs):
     issame = np.arange(pairs) % 3 == 0
     choosing, deciding = chosen_pairs(issame)
     assert not set(choosing) & set(deciding)
-    for chosen, most in ((choosing, 64), (deciding, 128)):
+    for chosen, most in ((choosing, 64), (deciding, 384)):
         for kind in (True, False):
             count = (issame[chosen] == kind).sum()
             assert 0 < count <= most

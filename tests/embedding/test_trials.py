@@ -75,7 +75,9 @@ def test_clearly_better_is_neither_chance_nor_a_trifle():
 def test_the_error_of_a_guesser_is_that_of_many_guesses():
     rng, issame = np.random.default_rng(4), np.arange(50) < 20
     areas = [area(rng.random(50), issame) for _ in range(2000)]
-    assert chance_error(Trial(np.zeros((100, 1, 1, 3), np.uint8), issame)) == pytest.approx(np.std(areas), rel=0.07)
+    assert chance_error(Trial(np.zeros((100, 1, 1, 3), np.uint8), issame, None)) == pytest.approx(
+        np.std(areas), rel=0.07
+    )
 
 
 def test_every_other_way_is_tried_once():
