@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from recognition.benchmarks import backbone, data, data_index, gates, head, mapped, step
+from recognition.benchmarks import backbone, data, data_index, gates, head, mapped, step, verification
 from recognition.benchmarks.report import machine, show
 from recognition.benchmarks.settings import Settings
 from recognition.command import run_command
@@ -74,6 +74,13 @@ def main() -> None:
     loaders.add_argument(
         "--source", type=Path, metavar="FOLDER", help="a set of your own, or its .rec (default: faces drawn for this)"
     )
+
+    figures = add(
+        "verification", "Figures of pairs as arcface_torch takes them and as here; everyone against everyone."
+    )
+    figures.set_defaults(run=verification.bench_verification)
+    figures.add_argument("--pairs", type=positive, default=verification.PAIRS, help="of a set (default: 6000)")
+    several(figures, "--images", positive, [20_000], "compared with each other")
 
     index = add("index", "Opening a set: its index at first, cached, and parsed line by line.")
     index.set_defaults(run=data_index.bench_index)

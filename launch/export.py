@@ -1,38 +1,75 @@
-"""Export a trained backbone to ONNX, checked against PyTorch before the file is given its name.
+"""Export a trained backbone: ONNX in several precisions, a model folder for Hugging Face; compare and check ONNX files.
 
     python launch/export.py runs/first --out model.onnx
     python launch/export.py backbone.pth --network r50 --out model.onnx
+    python launch/export.py runs/first --out model.onnx --precision fp32 fp16 int8 --calibrate data/train \\
+        --targets data/lfw.bin --table table.md
+    python launch/export.py runs/first --hub folder --license cc-by-nc-4.0
+    python launch/export.py a.onnx --compare b.onnx c.onnx --targets data/lfw.bin
+    python launch/export.py model.onnx --check
 
-The file takes float32 RGB pictures (N, 3, H, W) scaled to (pixel - 127.5) / 127.5, any N, and says so in its metadata.
+Files take float32 RGB pictures (N, 3, H, W) scaled to (pixel - 127.5) / 127.5, any N, and say so in their metadata.
+fp32 is compared with PyTorch, fp16 and int8 with fp32, before a file is given its name.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from recognition.command import run_command
 from recognition.errors import InputError
-from recognition.export.onnx_file import BATCHES, export_onnx
-from recognition.weights import load_backbone
+from recognition.export.calibration import PICTURES
+from recognition.export.commands import check, compare, write_files
+from recognition.export.precisions import PRECISIONS
+from recognition.runtime import usable_cores
 
 
 def main() -> None:
-    """Parse the command line and export."""
+    """Parse the command line and do what it asks for; exit code 1 when --check finds a rule broken."""
+    given = parse()
+    if given.check and not check(given):
+        sys.exit(1)
+    if given.compare:
+        compare(given)
+    if given.out or given.hub:
+        write_files(given)
+
+
+def parse() -> argparse.Namespace:
+    """The command line; InputError for what does not go together."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "model", type=Path, help="run directory, checkpoint, .safetensors, or .pt / .pth of arcface_torch"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="file to write")
-    parser.add_argument("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
-    arguments = parser.parse_args()
-    if arguments.out.suffix != ".onnx":
-        raise InputError(f"--out {arguments.out} must end in .onnx")
-    if arguments.model.suffix == ".onnx":
-        raise InputError(f"{arguments.model} is an ONNX file already")
-    module, meta = load_backbone(arguments.model, arguments.network)
-    difference = export_onnx(module, arguments.out, meta)
-    batches = ", ".join(map(str, BATCHES))
-    print(f"{arguments.out}: {meta['network']}, {arguments.out.stat().st_size / 1e6:.1f} MB; ", end="")
-    print(f"differs from PyTorch by at most {difference:.1e} (relative) at batches {batches}")
+    add = parser.add_argument
+    add("model", type=Path, help="run directory, checkpoint, .safetensors, or .pt / .pth of arcface_torch")
+    add("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
+    add("--out", type=Path, metavar="FILE.onnx", help="file to write; other precisions become FILE-int8.onnx")
+    add("--precision", nargs="+", choices=PRECISIONS, metavar="P", help=f"of {', '.join(PRECISIONS)} (default: fp32)")
+    add("--calibrate", metavar="RECORDS", help="pictures that int8 learns its ranges by: anything that rec= takes")
+    add("--calibration-pictures", type=int, default=PICTURES, metavar="N", help=f"how many (default: {PICTURES})")
+    add("--hub", type=Path, metavar="DIR", help="model folder as on Hugging Face: weights, configs, card")
+    add("--license", default="unknown", help="what the card says, e.g. mit (default: unknown)")
+    add("--datasets", nargs="+", metavar="NAME", help="training sets on Hugging Face, for the card")
+    add("--report", type=Path, metavar="report.json", help="figures for the card (default: the run's own)")
+    add("--compare", type=Path, nargs="+", metavar="B.onnx", help="measure MODEL.onnx and these side by side")
+    add("--targets", nargs="+", metavar="A.bin", help="pair sets: add accuracies to the table")
+    add("--table", type=Path, metavar="FILE.md", help="write the table, and as FILE.json")
+    add("--check", action="store_true", help="check MODEL.onnx by the rules of challenges such as MFR")
+    add("--max-ms", type=float, metavar="MS", help="--check: most time for one picture (default: only measured)")
+    add("--max-embedding", type=int, default=512, metavar="N", help="--check: longest embedding (default: 512)")
+    add("--image-size", type=int, default=112, metavar="S", help="--check: side of the pictures (default: 112)")
+    add("--json", type=Path, metavar="FILE.json", help="--check: write the verdicts")
+    cores = usable_cores()
+    add("--threads", type=int, default=cores, metavar="N", help=f"of the CPU for timing (default: all, {cores})")
+    given = parser.parse_args()
+    if not (given.out or given.hub or given.compare or given.check):
+        parser.error("say what to do: --out FILE.onnx, --hub DIR, --compare B.onnx or --check")
+    if (given.out or given.hub) and (given.compare or given.check):
+        parser.error("--compare and --check take an ONNX file, --out and --hub make one: use one command for each")
+    if given.threads < 1 or given.calibration_pictures < 1:
+        parser.error("--threads and --calibration-pictures must be at least 1")
+    for option, path, suffix in (("--out", given.out, ".onnx"), ("--table", given.table, ".md")):
+        if path and path.suffix != suffix:
+            raise InputError(f"{option} {path} must end in {suffix}")
+    return given
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Verify a recogniser on pair sets: accuracy, AUC, EER, TAR at FAR, and a report.
+"""Verify recognisers: pairs, templates, galleries, everyone with everyone; figures with intervals, and a report.
 
     python launch/verify.py runs/first --targets data/lfw.bin data/agedb_30.bin
-    python launch/verify.py backbone.pth --network r50 --targets lfw.bin --out report
-    torchrun --nproc_per_node=8 launch/verify.py model.onnx --targets lfw.bin
+    python launch/verify.py runs/first other.onnx --targets lfw.bin --out report        # side by side: is it chance?
+    python launch/verify.py backbone.pth --network r50 --targets pairs.csv --images photos --detector yunet.onnx
+    torchrun --nproc_per_node=8 launch/verify.py model.onnx --targets ijbc:IJBC all:data/people
 
 MODEL is a run directory, a checkpoint, a .safetensors file, a .pt or .pth of arcface_torch (the network is recognised
-by its weights; --network settles it otherwise), or any .onnx with one picture input, whatever its layout or batch.
+by its weights; --network settles it otherwise), TorchScript, or any .onnx with one picture input.
 """
 
 import argparse
@@ -14,32 +15,52 @@ from pathlib import Path
 from recognition.checkpoint.layout import FOLDER, is_checkpoint
 from recognition.command import run_command
 from recognition.embedding.models import open_embedder
-from recognition.report.writing import write_report
+from recognition.embedding.preprocess import recipes_help
+from recognition.report.writing import require_writable, write_report
 from recognition.runtime import start_runtime
-from recognition.targets.opening import open_target
-from recognition.targets.target import Options, Scored, lines
+from recognition.targets.opening import names_of, open_target
+from recognition.targets.target import DIAGNOSES, Options, Scored, lines
 from recognition.training.metrics import read_rows
+from recognition.verification.bootstrap import REPLICATES
+
+TARGETS = """targets:
+  A.bin                   a set as arcface_torch has it
+  LIST, pairs:LIST        lines `path,path,1|0[,fold]` or as LFW's pairs.txt; paths are below --images
+  lfw:DIR  cfp-fp:DIR  agedb-30:DIR  calfw:DIR  cplfw:DIR     the set as published, unpacked there
+  all:SET                 everyone in a set (whatever rec= takes) with everyone: FAR to 1e-8
+
+preprocessing (--preprocess):
+"""
 
 
 def main() -> None:
-    """Parse the command line, verify on every target, print the table, write the report."""
-    arguments = parse()
-    with start_runtime(arguments.device) as runtime:
-        options = {"bgr": arguments.bgr, "mean": arguments.mean, "std": arguments.std}
-        model = open_embedder(arguments.model, arguments.network, **options, device=runtime.device)
-        scored: dict[str, Scored] = {}
-        for text in arguments.targets:
-            name = Path(text).stem if Path(text).stem not in scored else text
-            target = open_target(text, name, Options(size=model.size, progress=runtime.is_main))
-            outcome = target.score(model, runtime=runtime, batch_size=arguments.batch_size)
-            scored[name] = Scored(target, (outcome,))
-            if runtime.is_main:
-                print("\n".join(lines(name, outcome)), flush=True)
-        out = arguments.out or (arguments.model / "report-verify" if is_run_directory(arguments.model) else None)
+    """Parse the command line, verify every model on every target, print the figures, write the report."""
+    given = parse()
+    with start_runtime(given.device) as runtime:
+        feeding = {"preprocess": given.preprocess, "bgr": given.bgr, "mean": given.mean, "std": given.std}
+        models = [open_embedder(model, given.network, **feeding, device=runtime.device) for model in given.models]
+        names = names_of(given.targets)
+        out = given.out or (given.models[0] / "report-verify" if is_run_directory(given.models[0]) else None)
+        if out is not None and runtime.is_main:
+            require_writable(out)
+        told = {key: getattr(given, key) for key in ("images", "groups", "detector", "replicates", "seed", "diagnose")}
+        options = Options(size=models[0].size, progress=runtime.is_main, **told)
+        scored = []
+        for text, name in zip(given.targets, names):
+            target, outcomes = open_target(text, name, options), []
+            for path, model in zip(given.models, models):
+                outcome = target.score(model, runtime=runtime, batch_size=given.batch_size)
+                outcomes.append(outcome)
+                if runtime.is_main:
+                    about = name if len(models) == 1 else f"{name}, {path}"
+                    print("\n".join(lines(about, outcome)), flush=True)
+            scored.append(Scored(target, tuple(outcomes)))
         if runtime.is_main and out is not None:
-            training = read_rows(arguments.model, "train")
-            page = write_report(out, list(scored.values()), models=[model.facts], training_rows=training)
+            training = read_rows(given.models[0], "train") if len(models) == 1 else None
+            page = write_report(out, scored, models=[model.facts for model in models], training_rows=training)
             print(f"report: {page}")
+        elif runtime.is_main:
+            print("intervals, charts and the worst pairs are in the report, which --out DIR writes")
 
 
 def is_run_directory(model: Path) -> bool:
@@ -49,20 +70,32 @@ def is_run_directory(model: Path) -> bool:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="run directory, checkpoint, .safetensors, .pt, .pth or .onnx")
-    parser.add_argument("--targets", nargs="+", required=True, metavar="A.bin", help="pair sets (.bin)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the report (default: RUN/report-verify)")
-    parser.add_argument("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
-    parser.add_argument("--bgr", action="store_true", default=None, help="the model wants BGR pictures (default: RGB)")
-    parser.add_argument("--mean", type=float, help="subtracted from pixel values (default: the model's, else 127.5)")
-    parser.add_argument("--std", type=float, help="then divided by this (default: the model's, else 127.5)")
-    parser.add_argument("--batch-size", type=int, default=64, help="pictures at a time on each rank (default: 64)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    arguments = parser.parse_args()
-    if arguments.batch_size < 1:
-        parser.error("--batch-size must be at least 1")
-    return arguments
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=TARGETS + recipes_help(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "models", type=Path, nargs="+", metavar="MODEL", help="run directory, checkpoint or file; several: side by side"
+    )
+    add("--targets", nargs="+", required=True, metavar="TARGET", help="what to verify on, see below")
+    add("--out", type=Path, metavar="DIR", help="folder for the report (default: RUN/report-verify, else none)")
+    add("--images", type=Path, metavar="DIR", help="what the paths of a list are relative to (default: its folder)")
+    add("--groups", type=Path, metavar="CSV", help="column `group`, a row a pair in the set's order: figures by group")
+    add("--detector", type=Path, metavar="ONNX", help="finds and aligns the faces of photos (default: aligned already)")
+    add("--replicates", type=int, default=REPLICATES, help="drawn sets for intervals; 0: none (default: 1000)")
+    add("--seed", type=int, default=0, help="of the drawn sets (default: 0)")
+    add("--diagnose", choices=DIAGNOSES, default="auto", help="say what is wrong with a model (default: auto)")
+    add("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
+    add("--preprocess", metavar="RECIPE", help="how pictures are prepared (default: as the model says), see below")
+    add("--bgr", action="store_true", default=None, help="the model wants BGR pictures (default: RGB)")
+    add("--mean", type=float, help="subtracted from pixel values (default: the model's, else 127.5)")
+    add("--std", type=float, help="then divided by this (default: the model's, else 127.5)")
+    add("--batch-size", type=int, default=64, help="pictures at a time on each rank (default: 64)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    given = parser.parse_args()
+    if given.batch_size < 1 or given.replicates < 0:
+        parser.error("--batch-size must be at least 1, --replicates at least 0")
+    return given
 
 
 if __name__ == "__main__":

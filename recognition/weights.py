@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import pickle
@@ -140,7 +141,9 @@ def read_torch_file(path: Path, *, mapped: bool = False) -> Any:
             f"{path} holds more than tensors (a whole pickled network?), or is damaged: refused, nothing was executed; "
             "where it comes from, store it with torch.save(model.state_dict(), FILE)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a place before the file's beginning
+            raise
         raise InputError(f"{path} is not a readable PyTorch file; is it complete, and a .pt or .pth?") from error
 
 

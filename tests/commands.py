@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import ModuleType
 
+import pytest
+
+from recognition.command import run_command
 from tests.conftest import ROOT
 
 
@@ -17,3 +21,11 @@ def launch(script: str, *arguments: object, ranks: int = 1, timeout_s: float = 1
     command += [str(ROOT / "launch" / script), *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, cwd=ROOT)
+
+
+def run(command: ModuleType, *words: object, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a command of launch/ in this process."""
+    monkeypatch.setattr(sys, "argv", ["command", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        run_command(command.main)
+    return ended.value.code

@@ -19,7 +19,8 @@ FORBIDDEN = {
     *("subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell"),
     *(f"yaml.{name}" for name in ("load", "load_all", "unsafe_load", "unsafe_load_all", "full_load", "full_load_all")),
     *("yaml.Loader", "yaml.UnsafeLoader", "yaml.FullLoader", "pandas.read_pickle", "numpy.load", "numpy.lib.npyio"),
-    *("torch.jit.load", "torch.hub", "torch.package", "torch.serialization.add_safe_globals"),
+    *("torch.jit.load", "torch.jit._serialization", "torch._C.import_ir_module"),
+    *("torch._C.import_ir_module_from_buffer", "torch.hub", "torch.package", "torch.serialization.add_safe_globals"),
     *("torch.distributed.checkpoint.load", "torch.distributed.checkpoint.load_state_dict"),
 }
 UNLESS_WEIGHTS_ONLY = {"torch.load", "torch.serialization.load"}
@@ -37,6 +38,8 @@ ALLOWED = {
     },
     # .bin sets are pickles: they are written with pickle, and read by recognition/verification/pickled.py.
     "recognition/verification/pairs.py": {"pickle", "pickle.dump"},
+    # TorchScript is a program: read by torchscript_gate.py before it is loaded, and again before it runs.
+    "recognition/embedding/torchscript_model.py": {"torch.jit.load"},
     # The exception by which torch.load(weights_only=True) refuses.
     "recognition/weights.py": {"pickle", "pickle.UnpicklingError"},
 }
@@ -156,6 +159,10 @@ def test_nothing_in_the_packages_can_run_foreign_code():
         "from torch import *",
         "import torch; torch.jit.load(path)",
         "from torch.jit import load",
+        "from torch.jit._serialization import load",
+        "import torch; torch.jit._serialization.load(path)",
+        "import torch; torch._C.import_ir_module(unit, path)",
+        "import torch; torch._C.import_ir_module_from_buffer(unit, data)",
         "import torch; torch.hub.load('owner/repo', 'model')",
         "from torch.hub import load_state_dict_from_url",
         "from torch.package import PackageImporter",

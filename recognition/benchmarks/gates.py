@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recognition.benchmarks import backbone, data, data_index, step
+from recognition.benchmarks import backbone, data, data_index, step, verification
 from recognition.benchmarks.clock import Timing
 from recognition.benchmarks.data_set import opened_case
 from recognition.benchmarks.head import needed_bytes, observed, require_memory, worst
@@ -65,6 +65,8 @@ class Sizes:
     images: int = data.IMAGES
     images_at_once: int = data.BATCH
     records: int = data_index.RECORDS
+    pairs: int = verification.PAIRS
+    compared: int = verification.IMAGES
     step: StepCase = field(default_factory=StepCase)
     small_step: StepCase = field(default_factory=lambda: StepCase("mbf_tiny", 8, 100, image_size=32))
 
@@ -222,6 +224,31 @@ def data_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
     ]
 
 
+def verification_gates(sizes: Sizes, settings: Settings) -> list[Gate]:
+    """The figures of a set of pairs, and everyone against everyone."""
+    stock, ours = verification.THRESHOLD_BY_THRESHOLD, verification.COUNTED
+    timings = settings.timings(verification.metric_sides(sizes.pairs))
+    detail = f"{timings[stock].cpu_s:.3g} -> {timings[ours].cpu_s:.3g} CPU s"
+    # On all cores, as anyone would run it.
+    seen = dataclasses.replace(settings, threads=usable_cores()).apart(verification.compared, sizes.compared)[0]
+    name = f"everyone against everyone, {sizes.compared:,} images"
+    pace = f"{usable_cores()} threads; {seen.pairs / seen.wall_s / 1e6:.0f} M pairs/s"
+    rows_mb = sizes.compared * verification.DIM * 4 / 1e6
+    return [
+        Gate(f"figures of {sizes.pairs:,} pairs", settings.ratio(timings, stock, ours), AT_LEAST, 100, "x", detail),
+        Gate(name, seen.wall_s, AT_MOST, 180, "s", pace),
+        Gate(
+            f"{name}, memory",
+            seen.peak_bytes / 1e6,
+            AT_MOST,
+            # The embeddings once more, in another order; the rest does not grow with their number.
+            2 * rows_mb + 100,
+            "MB",
+            f"above the embeddings' own {rows_mb:.0f} MB",
+        ),
+    ]
+
+
 GROUPS: dict[str, Callable[[Sizes, Settings], list[Gate]]] = {
     "softmax": softmax_gates,
     "memory": memory_gates,
@@ -233,8 +260,9 @@ GROUPS: dict[str, Callable[[Sizes, Settings], list[Gate]]] = {
     "backbone": backbone_gates,
     "step": step_gates,
     "data": data_gates,
+    "verification": verification_gates,
 }
-HEAD_GROUPS = tuple(name for name in GROUPS if name not in ("backbone", "step", "data"))
+HEAD_GROUPS = tuple(name for name in GROUPS if name not in ("backbone", "step", "data", "verification"))
 NAMES = ("all", "head", *GROUPS)
 
 

@@ -14,11 +14,10 @@ from recognition.data.sources import FolderSource
 from recognition.data.sources.files import read_image_file
 from recognition.errors import InputError
 from recognition.records.encode import Prepare, Rejected, prepare_all, require_one_size
+from recognition.verification.pair_lists import FOLDS, PathPair
 
-FOLDS = 10
 MOST_PAIRS = 6000  # as LFW
 MOST_NAMED = 5
-PathPair = tuple[str, str]
 
 
 def make_pairs(

@@ -38,6 +38,7 @@ from recognition.targets.target import Scored, Target
 SCHEMA = "arcscale.verification.2"
 BAD_RECORDS = 20
 PICTURE_PIXELS, JPEG_QUALITY = 112, 85
+_PROBE = ".writable"
 HTML, MARKDOWN, JSON = "index.html", "report.md", "report.json"
 
 
@@ -73,6 +74,15 @@ def write_report(
     for name, text in pages.items():
         write_text(out_dir / name, text)
     return out_dir / HTML
+
+
+def require_writable(out_dir: str | PathLike) -> None:
+    """InputError, before hours of work, unless a report can be written into `out_dir`."""
+    try:
+        write_text(Path(out_dir) / _PROBE, "")
+        (Path(out_dir) / _PROBE).unlink()
+    except OSError as error:
+        raise InputError(f"no report can be written into {out_dir} ({error.strerror}); choose another --out") from error
 
 
 def _target_facts(scored: Scored) -> dict[str, Any]:

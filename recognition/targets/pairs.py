@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
+from recognition.embedding.diagnosis import diagnose
+from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
+from recognition.embedding.pictures import Pictures
 from recognition.runtime import Runtime
 from recognition.spread import spread
-from recognition.targets.target import Options
-from recognition.verification.pairs import Pairs, load_pairs
+from recognition.targets.group_column import read_groups
+from recognition.targets.target import DEEP, OFF, Options
+from recognition.verification.bootstrap import REPLICATES, Replicates, resample_pairs
+from recognition.verification.comparison import compare_pairs
+from recognition.verification.groups import Group, disparity, group_results
+from recognition.verification.pairs import Pairs, open_pair_file
 from recognition.verification.protocol import VerificationResult, verify_pairs
 
 WORST = 6
@@ -24,15 +32,31 @@ MAX_POINTS = 1000
 
 @dataclass(frozen=True)
 class PairsOutcome:
-    """What a model made of one set: the protocol's figures, and the mean length of its embeddings."""
+    """What a model made of one set: the protocol's figures, and the mean length of its embeddings.
+
+    `replicates`: sets drawn for the intervals, 0 for none, beginning at `seed`; `groups_P`: the group of each pair;
+    `names`: of the pictures 2p and 2p+1 of pair p, where they have any.
+    """
 
     result: VerificationResult
     xnorm: float
+    replicates: int = REPLICATES
+    seed: int = 0
+    groups_P: Sequence[str] | None = None
+    names: Sequence[str] | None = None
+    findings: Sequence[Finding] = ()
 
     @property
     def warnings(self) -> Sequence[str]:
         """Those of the protocol."""
         return self.result.warnings
+
+    @cached_property
+    def drawn(self) -> Replicates | None:
+        """Figures of the drawn sets; outcomes of one set have the same ones. Taken when first asked for: a second."""
+        if not self.replicates:
+            return None
+        return resample_pairs([self.result], replicates=self.replicates, seed=self.seed)[0]
 
     def line(self) -> str:
         """Accuracy, AUC, EER, TAR at the FARs that the set can tell, mean length of embeddings."""
@@ -63,43 +87,125 @@ class PairsOutcome:
             "auc": result.auc,
             "eer": result.eer,
             "tar_at_far": {f"{far:g}": tar for far, tar in result.tar_at_far.items()},
+            "operating_points": [self._point(point) for point in result.operating_points],
             "xnorm": self.xnorm,
+            "diagnosis": [finding.facts() for finding in self.findings],
+            **self._intervals(),
+            **self._groups(),
             "num_false_accepts": len(false_accepts),
             "num_false_rejects": len(false_rejects),
-            "false_accepts": _worst(false_accepts, result.distances_P, sign=1),
-            "false_rejects": _worst(false_rejects, result.distances_P, sign=-1),
+            "false_accepts": self._worst(false_accepts, sign=1),
+            "false_rejects": self._worst(false_rejects, sign=-1),
             "roc": {"far": result.roc_far[keep], "tar": result.roc_tar[keep], "distance": result.roc_distances[keep]},
             "histogram": {"cosine_edges": edges, "genuine": genuine, "impostor": impostor},
         }
 
+    def _point(self, point: Any) -> dict[str, Any]:
+        low, high = self._interval(f"tar@{point.far:g}") or (None, None)
+        return asdict(point) | {"low": low, "high": high}
 
-@dataclass(frozen=True)
+    def _interval(self, metric: str) -> tuple[float, float] | None:
+        return self.drawn and self.drawn.interval(metric)
+
+    def _intervals(self) -> dict[str, Any]:
+        if self.drawn is None:
+            return {}
+        return {"intervals": {metric: self._interval(metric) for metric in ("accuracy", "auc", "eer")}}
+
+    def _groups(self) -> dict[str, Any]:
+        if self.groups_P is None:
+            return {}
+        groups = group_results(self.result, self.groups_P)
+        fars = list(groups[0].rates)
+        return {
+            "groups": [_group_facts(group) for group in groups],
+            "disparity": {f"{far:g}": asdict(disparity(groups, far)) for far in fars},
+        }
+
+    def _worst(self, pairs: np.ndarray, *, sign: int) -> list[dict[str, Any]]:
+        """The `WORST` pairs with the smallest sign * distance."""
+        distances_P = self.result.distances_P
+        chosen = pairs[np.argsort(sign * distances_P[pairs], kind="stable")][:WORST]
+        entries = [{"pair": int(p), "distance": distances_P[p], "cosine": cosine(distances_P[p])} for p in chosen]
+        if self.names is not None:
+            for entry in entries:
+                entry |= {"first": self.names[2 * entry["pair"]], "second": self.names[2 * entry["pair"] + 1]}
+        return entries
+
+
 class PairsTarget:
-    """A set of pairs under a name; pictures 2p and 2p+1 are those of pair p."""
+    """A set of pairs under a name, as `pairs` has it: pictures 2p and 2p+1 are those of pair p.
 
-    name: str
-    pairs: Pairs
+    Or, where pictures stand in several pairs, `pictures` has each once and `rows_N` says which are 2p and 2p+1.
+    """
+
     kind: ClassVar[str] = "pairs"
 
-    def score(self, model: Callable[[Tensor], Tensor], *, runtime: Runtime, batch_size: int = 64) -> PairsOutcome:
+    def __init__(
+        self,
+        name: str,
+        pairs: Pairs,
+        *,
+        rows_N: np.ndarray | None = None,
+        names: Sequence[str] | None = None,
+        groups_P: Sequence[str] | None = None,
+        options: Options | None = None,
+    ) -> None:
+        self.name, self.pairs, self.rows_N, self.names = name, pairs, rows_N, names
+        self.groups_P, self.options = groups_P, options or Options()
+
+    def score(
+        self, model: Embedder | Callable[[Tensor], Tensor], *, runtime: Runtime, batch_size: int = 64
+    ) -> PairsOutcome:
         """Verify `model` (see `embed_images`) on the pairs; every rank takes part and gets the same outcome."""
         if isinstance(model, Embedder):
-            model.require_size(*self.pairs.images.shape[1:3], self.name)
+            model.require_size(*self.pairs.size, self.name)
         embedded = embed_images(model, self.pairs.images, runtime=runtime, batch_size=batch_size, title=self.name)
-        return PairsOutcome(verify_pairs(embedded.emb_ND, self.pairs.issame), embedded.xnorm)
+        emb_ND = embedded.emb_ND if self.rows_N is None else embedded.emb_ND[self.rows_N]
+        options, issame_P, findings = self.options, self.pairs.issame, ()
+        result = verify_pairs(emb_ND, issame_P)
+        if options.diagnose != OFF:
+            looking = {"deep": options.diagnose == DEEP, "emb_ND": emb_ND, "batch_size": batch_size}
+            findings = diagnose(model, self.pictures, issame_P, runtime=runtime, **looking)
+        return PairsOutcome(
+            result, embedded.xnorm, options.replicates, options.seed, self.groups_P, self.names, tuple(findings)
+        )
 
     def compare(self, outcomes: Sequence[PairsOutcome]) -> list[dict[str, Any]]:
-        """Not compared yet."""
-        return []
+        """Every two models by every metric, on the same drawn sets; [] without drawn sets."""
+        if len(outcomes) < 2 or outcomes[0].drawn is None:
+            return []
+        results, drawn = [outcome.result for outcome in outcomes], [outcome.drawn for outcome in outcomes]
+        return [asdict(entry) for entry in compare_pairs(results, drawn)]
 
     def picture(self, index: int) -> np.ndarray | None:
         """One of the two of pair index // 2."""
-        return self.pairs.images[index]
+        return self.pairs.images[index if self.rows_N is None else int(self.rows_N[index])]
+
+    @property
+    def pictures(self) -> Pictures:
+        """Pictures 2p and 2p+1 of every pair p, in this order."""
+        return self.pairs.images if self.rows_N is None else _Picked(self.pairs.images, self.rows_N)
 
 
-def open_pairs(name: str, path: Path, options: Options) -> PairsTarget:
-    """The set in a `.bin` file; InputError where it cannot be read or its pictures do not fit the models."""
-    return PairsTarget(name, load_pairs(path, progress=options.progress))
+class _Picked:
+    """Pictures in another order, some of them more than once."""
+
+    def __init__(self, pictures: Pictures, rows_N: np.ndarray) -> None:
+        self.pictures, self.rows_N = pictures, rows_N
+
+    def __len__(self) -> int:
+        return len(self.rows_N)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.pictures[int(self.rows_N[index])]
+
+
+def open_bin(name: str, path: Path, options: Options) -> PairsTarget:
+    """The set in a `.bin` file; InputError where it cannot be read."""
+    pairs = open_pair_file(path)
+    groups_P = read_groups(options.groups, range(len(pairs))) if options.groups else None
+    return PairsTarget(name, pairs, groups_P=groups_P, options=options)
 
 
 def score_histogram(result: VerificationResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -116,7 +222,16 @@ def cosine(distance: np.ndarray | float) -> np.ndarray | float:
     return 1 - distance / 2
 
 
-def _worst(pairs: np.ndarray, distances_P: np.ndarray, *, sign: int) -> list[dict[str, Any]]:
-    """The `WORST` pairs with the smallest sign * distance."""
-    chosen = pairs[np.argsort(sign * distances_P[pairs], kind="stable")][:WORST]
-    return [{"pair": int(p), "distance": distances_P[p], "cosine": cosine(distances_P[p])} for p in chosen]
+def _group_facts(group: Group) -> dict[str, Any]:
+    low, high = group.accuracy_interval
+    counts = {"group": group.name, "pairs": group.pairs, "genuine": group.genuine, "impostor": group.impostor}
+    accuracy = {"accuracy": group.accuracy, "accuracy_low": low, "accuracy_high": high}
+    return counts | accuracy | {"rates": {f"{far:g}": _rate_facts(rates) for far, rates in group.rates.items()}}
+
+
+def _rate_facts(rates: Any) -> dict[str, Any]:
+    (fmr_low, fmr_high), (fnmr_low, fnmr_high) = (
+        interval or (None, None) for interval in (rates.fmr_interval, rates.fnmr_interval)
+    )
+    fmr = {"fmr": rates.fmr, "fmr_low": fmr_low, "fmr_high": fmr_high}
+    return fmr | {"fnmr": rates.fnmr, "fnmr_low": fnmr_low, "fnmr_high": fnmr_high}

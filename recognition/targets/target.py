@@ -9,25 +9,56 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
+from recognition.errors import InputError
+from recognition.faces.alignment import SIZE
+from recognition.faces.opening import open_detector
+from recognition.faces.photos import FAINT_SCORE, Aligner
 from recognition.runtime import Runtime
+from recognition.verification.bootstrap import REPLICATES
+
+OFF, AUTO, DEEP = DIAGNOSES = ("off", "auto", "deep")
 
 
 @dataclass(frozen=True)
 class Options:
     """What is known beside the path; each kind of target takes what it understands.
 
-    `size`: (height, width) that the models take, None where any will do; `detector`: ONNX file of a face detector, for
-    photos that are not aligned; `progress`: whether bars may be shown.
+    `size`: (height, width) that the models take, None where any will do; `images`: what the paths of a list are
+    relative to; `groups`: CSV file with the group of each pair; `detector`: ONNX file of a face detector, for photos
+    that are not aligned; `replicates`, `seed`: drawn sets for intervals, and where drawing begins; `diagnose`: one of
+    DIAGNOSES; `progress`: whether bars may be shown.
     """
 
     size: tuple[int, int] | None = None
+    images: Path | None = None
+    groups: Path | None = None
     detector: Path | None = None
+    replicates: int = REPLICATES
+    seed: int = 0
+    diagnose: str = OFF
     progress: bool = True
+
+
+def open_aligner(options: Options) -> Aligner | None:
+    """What finds and aligns the face in a photo, at the models' size; None without a detector."""
+    if options.detector is None:
+        return None
+    height, width = options.size or (SIZE, SIZE)
+    if height != width:
+        raise InputError(f"the model takes {width}x{height} pixels, and aligned faces are square; align them yourself")
+    detector = open_detector(options.detector, min_score=FAINT_SCORE)
+    return Aligner(detector, size=height)
 
 
 class Outcome(Protocol):
     """What one model made of one target."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What is wrong with the model, or with how it is fed."""
+        ...
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -71,5 +102,7 @@ class Scored:
 
 
 def lines(name: str, outcome: Outcome) -> list[str]:
-    """What the console shows of an outcome: its figures, and a line for each warning."""
-    return [f"{name}: {outcome.line()}", *(f"{name}: warning: {warning}" for warning in outcome.warnings)]
+    """What the console shows of an outcome: its figures, and a line for each warning and each finding."""
+    warnings = [f"{name}: warning: {warning}" for warning in outcome.warnings]
+    findings = [f"{name}: {finding.name}: {finding.sentence}; {finding.suggestion}" for finding in outcome.findings]
+    return [f"{name}: {outcome.line()}", *warnings, *findings]

@@ -13,13 +13,14 @@ from recognition.collectives import all_reduce_mean
 from recognition.config import TrainConfig
 from recognition.data.sources import rec_folder
 from recognition.data.synthetic import synthetic_pairs
+from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.targets.pairs import PairsOutcome, PairsTarget
 from recognition.targets.target import lines
 from recognition.training.metrics import MetricsWriter
-from recognition.verification import Pairs, load_pairs
+from recognition.verification.pairs import Pairs, open_pair_file
 from recognition.verification.protocol import require_scorable
 
 
@@ -38,9 +39,9 @@ def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, PairsTarget]:
                 f"verification set {path} does not exist; "
                 f"put it there, name its folder with val_dir=, or pass val_targets= for none"
             )
-        pairs = load_pairs(path, progress=runtime.is_main)
+        pairs = open_pair_file(path)
         targets[name] = PairsTarget(name, pairs)
-        height, width = pairs.images.shape[1:3]
+        height, width = pairs.size
         if (height, width) != (cfg.image_size, cfg.image_size):
             raise InputError(
                 f"{path} has pictures of {width}x{height} pixels, but the run takes {cfg.image_size}x{cfg.image_size}; "
@@ -50,7 +51,14 @@ def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, PairsTarget]:
             require_scorable(pairs.issame)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+        _decode_once(pairs, runtime)
     return targets
+
+
+def _decode_once(pairs: Pairs, runtime: Runtime) -> None:
+    """A damaged picture is named before the run begins, not hours later; each rank looks at its share."""
+    for _ in map_in_order(pairs.images.__getitem__, range(runtime.rank, 2 * len(pairs), runtime.world)):
+        pass
 
 
 @contextmanager

@@ -5,9 +5,13 @@ Pure numpy. A pair is accepted up to and including the distance of a point of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+FEW = 10
 
 
 def roc_curve(distances_P: np.ndarray, issame_P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -32,13 +36,50 @@ def equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:
     return float(far[after - 1] + share * (far[after] - far[after - 1]))
 
 
-def tar_at(rate: float, genuine: np.ndarray, impostor_sorted: np.ndarray) -> float | None:
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A false accept rate that is allowed, and what follows from it.
+
+    `threshold`: pairs strictly nearer are accepted; `allowed_false_accepts`: impostor pairs that may be. Where that is
+    less than 1 there is no `tar` and no `threshold`, and `flag` is "too_few_impostors"; below 10 it is "few_impostors":
+    then a handful of pairs decides.
+    """
+
+    far: float
+    tar: float | None
+    threshold: float | None
+    allowed_false_accepts: int
+    flag: str | None
+
+
+def operating_points(
+    genuine: np.ndarray, impostor: np.ndarray, fars: Sequence[float] = FARS
+) -> tuple[OperatingPoint, ...]:
+    """The point of each FAR for the distances of genuine and of impostor pairs."""
+    impostor_sorted, points = np.sort(impostor), []
+    for far in fars:
+        allowed = allowed_false_accepts(far, len(impostor))
+        tar = threshold = None
+        if allowed:
+            threshold = float(impostor_sorted[allowed]) if allowed < len(impostor) else np.inf
+            tar = float(np.mean(genuine < threshold))
+        points.append(OperatingPoint(far, tar, threshold, allowed, flag_of(allowed)))
+    return tuple(points)
+
+
+def allowed_false_accepts(far: float, num_impostor: float) -> int:
+    """How many of the impostor pairs may be accepted."""
+    return int(np.floor(far * num_impostor + 1e-9))
+
+
+def flag_of(allowed: int) -> str | None:
+    """What is to be said of a figure that so many false accepts decide."""
+    return None if allowed >= FEW else "few_impostors" if allowed else "too_few_impostors"
+
+
+def tar_at(rate: float, genuine: np.ndarray, impostor: np.ndarray) -> float | None:
     """Genuine share accepted when at most the share `rate` of impostors is; None with fewer than 1/rate impostors.
 
     Accepted is what lies strictly below the first impostor distance that would be one false accept too many.
     """
-    allowed = int(np.floor(rate * len(impostor_sorted) + 1e-9))
-    if allowed < 1:
-        return None
-    limit = impostor_sorted[allowed] if allowed < len(impostor_sorted) else np.inf
-    return float(np.mean(genuine < limit))
+    return operating_points(genuine, impostor, (rate,))[0].tar

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from recognition.atomic import replacing
 from recognition.data.decode import Where, announced_size, decode_into
 from recognition.data.threads import map_in_order
+from recognition.embedding.pictures import Pictures
 from recognition.errors import InputError
 from recognition.verification.pickled import PickleError, finished, read_pickled_data
 
@@ -26,13 +27,52 @@ MAX_DECODED_BYTES = 32 << 30
 
 @dataclass(frozen=True)
 class Pairs:
-    """P pairs of pictures: `images` uint8 (2P, H, W, 3) RGB, pair p in rows 2p and 2p+1; `issame` bool (P,)."""
+    """P pairs of pictures: `images` (2P pictures, uint8 (H, W, 3) RGB), pair p in 2p and 2p+1; `issame` bool (P,).
 
-    images: np.ndarray
+    `images` is an array (2P, H, W, 3), or `StoredPictures` that are decoded when they are asked for.
+    """
+
+    images: Pictures
     issame: np.ndarray
 
     def __len__(self) -> int:
         return len(self.issame)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of all pictures."""
+        return self.images.shape[1:3] if isinstance(self.images, np.ndarray) else self.images.size
+
+
+class StoredPictures:
+    """Pictures in memory as their files have them, all of one `size` (height, width); decoded when asked for.
+
+    InputError naming the file and the image for one that is damaged, or for sizes that differ.
+    """
+
+    def __init__(self, images: list, path: Path) -> None:
+        self.path = path
+        self.payloads = [_payload(image, partial(_place, path, index)) for index, image in enumerate(images)]
+        sizes = [_size(payload, partial(_place, path, index)) for index, payload in enumerate(self.payloads)]
+        self.size = height, width = sizes[0]
+        for index, size in enumerate(sizes):
+            if size != self.size:
+                raise InputError(
+                    f"{_place(path, index)}: is {size[1]}x{size[0]} pixels, but image 0 is {width}x{height}; "
+                    "align all of them to one size"
+                )
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        pixels_HWC = np.empty((*self.size, 3), np.uint8)
+        self.decode(index, pixels_HWC)
+        return pixels_HWC
+
+    def decode(self, index: int, out_HWC: np.ndarray) -> None:
+        """Write that picture into `out_HWC`, uint8 of `size`."""
+        decode_into(out_HWC, self.payloads[index], partial(_place, self.path, index))
 
 
 def load_pairs(path: str | PathLike, *, progress: bool = True) -> Pairs:
@@ -40,6 +80,22 @@ def load_pairs(path: str | PathLike, *, progress: bool = True) -> Pairs:
 
     Images are encoded pictures (JPEG, PNG, ...) as bytes or uint8 arrays, or decoded uint8 arrays (H, W, 3) in RGB.
     """
+    stored = open_pair_file(path)
+    pictures = stored.images
+    height, width = pictures.size
+    if len(pictures) * height * width * 3 > MAX_DECODED_BYTES:
+        limit = f"{MAX_DECODED_BYTES >> 30} GiB"
+        raise InputError(f"{path}: {len(pictures)} images of {width}x{height} need more than {limit}")
+    decoded = np.empty((len(pictures), height, width, 3), np.uint8)
+    hidden = None if progress else True  # None: hidden unless a terminal watches
+    done = map_in_order(lambda index: pictures.decode(index, decoded[index]), range(len(pictures)))
+    for _ in tqdm(done, f"decoding {Path(path).name}", len(pictures), delay=2, leave=False, disable=hidden):
+        pass
+    return Pairs(decoded, stored.issame)
+
+
+def open_pair_file(path: str | PathLike) -> Pairs:
+    """As load_pairs, but pictures stay encoded until they are asked for; their headers are read, all of one size."""
     path = Path(path)
     images, flags = _read_content(path)
     issame = _flags(flags, path)
@@ -49,7 +105,7 @@ def load_pairs(path: str | PathLike, *, progress: bool = True) -> Pairs:
         )
     if not images:
         raise InputError(f"{path} holds no pairs")
-    return Pairs(_decode_all(images, path, progress=progress), issame)
+    return Pairs(StoredPictures(images, path), issame)
 
 
 def _read_content(path: Path) -> tuple[Any, Any]:
@@ -78,33 +134,6 @@ def _flags(flags: list, path: Path) -> np.ndarray:
             raise InputError(f"{path}: the same-person flag of pair {pair} is neither true nor false")
         issame[pair] = value
     return issame
-
-
-def _decode_all(images: list, path: Path, *, progress: bool) -> np.ndarray:
-    """Decode every image into one array; all sizes are compared before it is allocated."""
-    where = partial(_place, path)
-    payloads = [_payload(image, partial(where, index)) for index, image in enumerate(images)]
-    sizes = [_size(payload, partial(where, index)) for index, payload in enumerate(payloads)]
-    height, width = sizes[0]
-    for index, size in enumerate(sizes):
-        if size != sizes[0]:
-            raise InputError(
-                f"{where(index)}: is {size[1]}x{size[0]} pixels, but image 0 is {width}x{height}; "
-                "align all of them to one size"
-            )
-    if len(images) * height * width * 3 > MAX_DECODED_BYTES:
-        limit = f"{MAX_DECODED_BYTES >> 30} GiB"
-        raise InputError(f"{path}: {len(images)} images of {width}x{height} need more than {limit}")
-    decoded = np.empty((len(images), height, width, 3), np.uint8)
-
-    def decode(index: int) -> None:
-        decode_into(decoded[index], payloads[index], partial(where, index))
-
-    hidden = None if progress else True  # None: hidden unless a terminal watches
-    done = map_in_order(decode, range(len(images)))
-    for _ in tqdm(done, f"decoding {path.name}", len(images), delay=2, leave=False, disable=hidden):
-        pass
-    return decoded
 
 
 def _place(path: Path, index: int) -> str:

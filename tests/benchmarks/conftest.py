@@ -60,6 +60,8 @@ def tiny(monkeypatch) -> Sizes:
         images=16,
         images_at_once=4,
         records=2000,
+        pairs=100,
+        compared=60,
         step=SMALL_STEP,
         small_step=SMALL_STEP,
     )

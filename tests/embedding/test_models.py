@@ -3,52 +3,18 @@
 import json
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from recognition.backbones import build_backbone
-from recognition.embedding.models import open_embedder
+from recognition.embedding.models import Embedder, open_embedder
+from recognition.embedding.preprocess import parse_preprocess
 from recognition.errors import InputError
 from recognition.export.onnx_file import export_onnx
 from recognition.weights import save_backbone
+from tests.embedding.linear_onnx import SIZE, expected, linear_onnx, pictures
 from tests.filling import fill
-
-SIZE, DIM = 6, 5
-WEIGHT = np.random.default_rng(0).normal(0, 0.1, (3 * SIZE * SIZE, DIM)).astype(np.float32)
-
-
-def linear_onnx(path, *, layout="NCHW", batch="N", kind=TensorProto.FLOAT, size=(SIZE, SIZE), meta=None, rank4=False):
-    """A recogniser made by hand: flatten and one matrix."""
-    sides = list(size)
-    shape = [batch, 3, *sides] if layout == "NCHW" else [batch, *sides, 3]
-    dtype = helper.tensor_dtype_to_np_dtype(kind)
-    nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["emb"])]
-    initializers = [numpy_helper.from_array(WEIGHT.astype(dtype), "w")]
-    output = helper.make_tensor_value_info("emb", kind, [batch, DIM])
-    if rank4:
-        nodes.append(helper.make_node("Reshape", ["emb", "shape"], ["out"]))
-        initializers.append(numpy_helper.from_array(np.array([-1, DIM, 1, 1]), "shape"))
-        output = helper.make_tensor_value_info("out", kind, [batch, DIM, 1, 1])
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", kind, shape)], [output], initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    if meta is not None:
-        helper.set_model_props(model, {"arcscale": meta})
-    onnx.save(model, path)
-    return path
-
-
-def pictures(count):
-    """Pixel values 0 to 255 (N, 3, H, W) RGB, and what an embedder is given: the same in [-1, 1]."""
-    pixels = np.random.default_rng(count).integers(0, 256, (count, 3, SIZE, SIZE)).astype(np.float32)
-    return pixels, torch.from_numpy((pixels - 127.5) / 127.5)
-
-
-def expected(pixels, *, mean=127.5, std=127.5, bgr=False, layout="NCHW"):
-    pixels = (pixels[:, ::-1] if bgr else pixels).astype(np.float64)
-    pixels = pixels if layout == "NCHW" else pixels.transpose(0, 2, 3, 1)
-    return ((pixels - mean) / std).reshape(len(pixels), -1) @ WEIGHT
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -146,3 +112,58 @@ def test_wrong_files_are_named(tmp_path):
         open_embedder(linear_onnx(tmp_path / "d.onnx"), std=0.0)
     with pytest.raises(InputError, match="metadata is not"):
         open_embedder(linear_onnx(tmp_path / "e.onnx", meta="{"))
+
+
+def test_flags_go_before_the_recipe_and_that_before_the_metadata(tmp_path):
+    path = linear_onnx(tmp_path / "a.onnx", meta=json.dumps({"channel_order": "BGR", "mean": 10.0, "std": 20.0}))
+    pixels, x = pictures(3)
+    for options, wanted in (
+        ({}, {"bgr": True, "mean": 10, "std": 20}),
+        ({"preprocess": "rgb"}, {"mean": 10, "std": 20}),
+        ({"preprocess": "unit"}, {"mean": 0, "std": 255}),
+        ({"preprocess": "unit", "bgr": True}, {"bgr": True, "mean": 0, "std": 255}),
+        ({"preprocess": "unit", "std": 100.0}, {"mean": 0, "std": 100}),
+        (
+            {"preprocess": "unit,bgr", "bgr": False, "mean": [1, 2, 3]},
+            {"mean": np.reshape([1, 2, 3], (3, 1, 1)), "std": 255},
+        ),
+    ):
+        found = open_embedder(path, **options)(x).numpy()
+        np.testing.assert_allclose(found, expected(pixels, **wanted), rtol=0, atol=2e-5)
+
+
+def test_where_the_normalisation_is_from_is_said(tmp_path):
+    plain = linear_onnx(tmp_path / "a.onnx")
+    stored = linear_onnx(tmp_path / "b.onnx", meta=json.dumps({"mean": 10.0, "std": 20.0}))
+    assert open_embedder(plain).facts["normalisation_from"] == "default"
+    assert open_embedder(plain, preprocess="bgr").facts["normalisation_from"] == "default"
+    assert open_embedder(plain, preprocess="raw").facts["normalisation_from"] == "given"
+    assert open_embedder(plain, std=1.0).facts["normalisation_from"] == "given"
+    assert open_embedder(stored).facts["normalisation_from"] == "metadata"
+    torch.save(build_backbone("mbf_tiny", 16).state_dict(), tmp_path / "c.pth")
+    assert open_embedder(tmp_path / "c.pth").facts["normalisation_from"] == "default"
+
+
+def test_pictures_of_another_size_are_resized_on_request(tmp_path):
+    model = open_embedder(linear_onnx(tmp_path / "a.onnx"), preprocess=f"size={SIZE}")
+    model.require_size(9, 9, "lfw.bin")
+    assert model.size is None
+    assert (model.facts["resized_to"], model.facts["input_size"]) == (SIZE, [SIZE, SIZE])
+    grey = torch.full((2, 3, 9, 9), 0.25)
+    expected_grey = expected(np.full((2, 3, SIZE, SIZE), 127.5 * 1.25))
+    np.testing.assert_allclose(model(grey).numpy(), expected_grey, rtol=0, atol=2e-6)
+    with pytest.raises(InputError, match=r"a\.onnx takes 6x6 pixels; resizing to 7"):
+        open_embedder(tmp_path / "a.onnx", preprocess="size=7")
+    with pytest.raises(InputError, match="--preprocess size=6"):
+        open_embedder(tmp_path / "a.onnx").require_size(9, 9, "lfw.bin")
+
+
+def test_the_same_network_can_be_fed_otherwise(tmp_path):
+    pixels, x = pictures(3)
+    model = open_embedder(linear_onnx(tmp_path / "a.onnx"))
+    other = model.fed(parse_preprocess("unit,bgr"))
+    np.testing.assert_allclose(other(x).numpy(), expected(pixels, bgr=True, mean=0, std=255), rtol=0, atol=2e-6)
+    assert other.facts["channel_order"] == "BGR"
+    np.testing.assert_allclose(model(x).numpy(), expected(pixels), rtol=0, atol=2e-6)
+    with pytest.raises(InputError, match="bare function"):
+        Embedder(abs, None).fed(parse_preprocess("unit"))

@@ -12,7 +12,6 @@ from torch import nn
 from launch import export, verify
 from recognition.backbones import build_backbone
 from recognition.checkpoint.opening import open_checkpoint
-from recognition.command import run_command
 from recognition.embedding.models import open_embedder
 from recognition.export.onnx_file import export_onnx
 from recognition.runtime import Runtime
@@ -20,19 +19,11 @@ from recognition.targets.pairs import PairsTarget
 from recognition.training.loop import train
 from recognition.verification import load_pairs
 from recognition.weights import save_backbone, weights_sha256
-from tests.commands import launch
+from tests.commands import launch, run
 from tests.filling import filled_backbone
 from tests.ranks import run_ranks
 from tests.training.small_runs import small, unreported
 from tests.verification.synthetic import pair_file
-
-
-def run(command, *words, monkeypatch):
-    """The command in this process; returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["command", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        run_command(command.main)
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +93,16 @@ def test_the_model_sees_what_the_options_say(linear, tmp_path, monkeypatch, opti
 def test_a_file_without_out_is_only_printed(linear, tmp_path, monkeypatch, capfd):
     (tmp_path / "model.onnx").write_bytes((linear / "model.onnx").read_bytes())
     monkeypatch.chdir(tmp_path)
-    target = linear / "small.bin"
-    assert run(verify, "model.onnx", "--targets", target, target, monkeypatch=monkeypatch) == 0
+    target, other = linear / "small.bin", tmp_path / "sub" / "small.bin"
+    other.parent.mkdir()
+    other.write_bytes(target.read_bytes())
+    assert run(verify, "model.onnx", "--targets", target, other, monkeypatch=monkeypatch) == 0
     out = capfd.readouterr().out
-    assert "report:" not in out
+    assert "report: " not in out
     first, second = [line for line in out.splitlines() if "accuracy" in line]
-    assert first.startswith("small: ")
-    assert second == first.replace("small: ", f"{target}: ", 1)  # two files of one name are both told
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
+    assert first.startswith(f"{target}: ")
+    assert second == first.replace(f"{target}: ", f"{other}: ", 1)  # two files of one name are both told
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model.onnx", "sub"]
 
 
 def test_mistakes_are_one_line_and_exit_code_2(run_dir, tmp_path, monkeypatch, capfd):

@@ -203,11 +203,11 @@ def test_markdown_has_the_same_figures_in_whole_tables(written):
     results, out = written
     text = (out / "report.md").read_text()
     for name, score in ((name, entry.result) for name, entry in results.items()):
-        assert f"| {name} | Accuracy | {score.accuracy * 100:.2f} % |" in text
+        assert f"| {name} | Accuracy | {score.accuracy * 100:.2f} % (" in text  # and its interval
         part = text.split(f"\n## {name}\n")[1].split("\n## ")[0]
-        assert f"| Accuracy | {score.accuracy * 100:.2f} % |" in part
+        assert f"| Accuracy | {score.accuracy * 100:.2f} % (" in part
         assert f"| Standard deviation over the folds | {score.accuracy_std * 100:.2f} % |" in part
-        assert f"| EER | {score.eer * 100:.2f} % |" in part
+        assert f"| EER | {score.eer * 100:.2f} % (" in part
     assert "a\\|b" in text
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     for table in tables:

@@ -1,6 +1,7 @@
 """The protocol against arcface_torch's own results, a loop over every threshold, and scikit-learn."""
 
 import json
+import math
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.preprocessing import normalize
 
 from recognition.errors import InputError
 from recognition.verification import VerificationResult, verify_pairs
-from recognition.verification.protocol import THRESHOLDS, fold_scores
+from recognition.verification.protocol import THRESHOLDS, fold_scores, measure_pairs
 from tests.conftest import FIXTURES
 from tests.verification.synthetic import noisy_pairs
 
@@ -181,3 +182,23 @@ def _seconds(distances, issame):
     started = time.process_time()
     fold_scores(distances, issame, 10)
     return time.process_time() - started
+
+
+@pytest.mark.parametrize("num_pairs", [10, 127, 128, 129, 300])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_distances_lengths_and_mean_are_those_of_each_row(num_pairs, dtype):
+    rng = np.random.default_rng(num_pairs)
+    rows = (rng.normal(size=(2 * num_pairs, 7)) * 10.0 ** rng.integers(-2, 3, (2 * num_pairs, 1))).astype(dtype)
+    rows[4] = rows[5]  # equal
+    rows[7] = 0
+    rows[8:10] = 0
+    rows[10] = 0
+    measured = measure_pairs(rows)
+    unit = [np.zeros(7) if not row.any() else row / math.hypot(*row) for row in rows.astype(np.float64)]
+    for pair in range(num_pairs):
+        expected = sum((a - b) ** 2 for a, b in zip(unit[2 * pair], unit[2 * pair + 1]))
+        assert measured.distances_P[pair] == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    assert measured.distances_P[2] == measured.distances_P[4] == 0
+    assert measured.distances_P[3] == pytest.approx(1)
+    np.testing.assert_allclose(measured.norms_N, [math.hypot(*row) for row in rows.astype(np.float64)], rtol=1e-14)
+    np.testing.assert_allclose(measured.mean_D, np.mean(unit, axis=0), rtol=0, atol=1e-14)

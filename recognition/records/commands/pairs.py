@@ -9,10 +9,10 @@ from recognition.errors import InputError
 from recognition.records.commands.arguments import add_encoding, add_seed
 from recognition.records.commands.faces import add_alignment, open_prepare
 from recognition.records.packing import size_remark
-from recognition.records.pair_lists import read_pair_list
 from recognition.records.pairing import encode_pairs, make_pairs
-from recognition.records.protocols import PROTOCOLS, read_protocol
+from recognition.verification.pair_lists import read_pair_list
 from recognition.verification.pairs import write_pairs
+from recognition.verification.published import PROTOCOLS, read_protocol
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +39,9 @@ def run(given: argparse.Namespace) -> None:
     if given.num_pairs is not None and (given.protocol or given.list):
         raise InputError("--num-pairs is for pairs that are drawn; a list has its own number: leave it out")
     if given.protocol:
-        pairs, issame = read_protocol(given.protocol, given.folder, given.list)
+        pairs, issame, _ = read_protocol(given.protocol, given.folder, given.list)
     elif given.list:
-        pairs, issame = read_pair_list(given.list, given.folder)
+        pairs, issame, _ = read_pair_list(given.list, given.folder)
     else:
         pairs, issame = make_pairs(given.folder, num_pairs=given.num_pairs, seed=given.seed)
     encoded = encode_pairs(pairs, issame, open_prepare(given), skip_bad=given.skip_bad)

@@ -6,18 +6,27 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from recognition.errors import InputError
-from recognition.records.pairing import FOLDS, PathPair
 
-ListedPairs = tuple[list[PathPair], list[bool]]
+FOLDS = 10
+PathPair = tuple[str, str]
 FORM = "write `path,path,1` or `path,path,0`, and after it the number of its fold if you have folds"
 
 
+class ListedPairs(NamedTuple):
+    """P pairs of paths and P flags in the order of their folds; `places`: which of the list's pairs each one was."""
+
+    pairs: list[PathPair]
+    issame: list[bool]
+    places: list[int]
+
+
 def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
-    """(P pairs of paths below `folder`, P flags) from a list with commas, tabs or, in their place, spaces.
+    """The pairs of paths below `folder` and their flags from a list with commas, tabs or, in their place, spaces.
 
     Lines are `path,path,1` for one person and `path,path,0` (or -1) for two, or with the flag first. A fourth field is
     the number of the fold: then pairs are ordered by it, and there must be 10 folds of one size, as readers of `.bin`
@@ -61,7 +70,7 @@ def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
         raise InputError(f"{path}: holds no pairs; {FORM}")
     if announced not in (None, len(pairs)):
         raise InputError(f"{path}: its first line means {announced} pairs, but it has {len(pairs)}; is it cut short?")
-    return in_folds(path, pairs, issame, folds) if folds else (pairs, issame)
+    return in_folds(path, pairs, issame, folds) if folds else ListedPairs(pairs, issame, list(range(len(pairs))))
 
 
 def in_folds(path: Path, pairs: Sequence[PathPair], issame: Sequence[bool], folds: Sequence[str]) -> ListedPairs:
@@ -74,7 +83,7 @@ def in_folds(path: Path, pairs: Sequence[PathPair], issame: Sequence[bool], fold
             f"set has {FOLDS} folds of one size: put every pair in one of them, or in none"
         )
     order = np.argsort([int(fold) for fold in folds], kind="stable")
-    return [pairs[place] for place in order], [issame[place] for place in order]
+    return ListedPairs([pairs[place] for place in order], [issame[place] for place in order], order.tolist())
 
 
 def lines_of(path: Path) -> list[str]:

@@ -25,8 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recognition.errors import InputError
-from recognition.records.pair_lists import ListedPairs, in_folds, lines_of, read_pair_list
-from recognition.records.pairing import FOLDS, PathPair
+from recognition.verification.pair_lists import FOLDS, ListedPairs, PathPair, in_folds, lines_of, read_pair_list
 
 CFP_FOLDER = "Protocol"
 AGEDB_LIST, AGEDB_IMAGES = "04_FINAL_protocol_30_years.mat", "03_Protocol_Images"
@@ -34,7 +33,7 @@ FLAT_IMAGES = ("aligned images", "images")
 
 
 def read_protocol(name: str, folder: str | Path, lst: str | Path | None = None) -> ListedPairs:
-    """(P pairs of paths, P flags) of the set `name` (PROTOCOLS) that was unpacked into `folder`.
+    """The pairs of paths and the flags of the set `name` (PROTOCOLS) that was unpacked into `folder`.
 
     `lst` is the published list, or CFP's Protocol folder, where it does not lie in `folder` (beside aligned copies of
     the pictures, say). InputError for a list that is not as published, naming the line.
@@ -129,7 +128,7 @@ def _read_flat(folder: Path, lst: Path) -> ListedPairs:
     pairs = [
         pair for fold in range(FOLDS) for kind in (genuine, impostor) for pair in kind[fold * each : (fold + 1) * each]
     ]
-    return pairs, ([True] * each + [False] * each) * FOLDS
+    return ListedPairs(pairs, ([True] * each + [False] * each) * FOLDS, list(range(len(pairs))))
 
 
 def _pictures_of(folder: Path, *names: str) -> Path:

@@ -3,7 +3,7 @@
 import pytest
 
 from recognition.errors import InputError
-from recognition.records.pair_lists import read_pair_list
+from recognition.verification.pair_lists import read_pair_list
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from recognition.records.pair_lists import read_pair_list
 )
 def test_pair_lists(text, tmp_path):
     (tmp_path / "pairs").write_text(text)
-    pairs, issame = read_pair_list(tmp_path / "pairs", "root")
+    pairs, issame, _ = read_pair_list(tmp_path / "pairs", "root")
     assert issame == [True, False]
     assert pairs == [
         ("root/anna/anna_0001.jpg", "root/anna/anna_0003.jpg"),
@@ -57,7 +57,7 @@ def test_pairs_follow_the_column_of_folds(tmp_path):
     (tmp_path / "pairs.csv").write_text(
         "path1,path2,issame,fold\n" + "".join(f"{one},{two},{same},{fold}\n" for one, two, same, fold in rows)
     )
-    pairs, issame = read_pair_list(tmp_path / "pairs.csv", "root")
+    pairs, issame, _ = read_pair_list(tmp_path / "pairs.csv", "root")
     expected = [row for fold in range(1, 11) for row in rows if row[3] == fold]
     assert pairs == [(f"root/{row[0]}", f"root/{row[1]}") for row in expected]
     assert issame == [row[2] == 1 for row in expected]
