@@ -69,6 +69,10 @@ def test_a_note_that_not_all_share_stays_with_its_cell():
     rows = point_rows([outcome((1e-3, 0.9, None)), outcome((1e-3, 0.8, "few_impostors"))], ERROR_RATES)
     assert [row.note for row in rows] == [""]
     assert [cell.note for cell in rows[0].cells] == ["", "decided by 3 of 3,000 impostor pairs"]
+    few = (1e-3, 0.8, "few_impostors")
+    (row,) = point_rows([outcome(few), outcome(few, impostor=4000)], ERROR_RATES)
+    assert row.note == ""
+    assert [cell.note[:12] for cell in row.cells] == ["decided by 3", "decided by 4"]
 
 
 def test_rates_that_nobody_can_tell_are_one_row():

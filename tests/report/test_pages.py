@@ -3,9 +3,12 @@
 import base64
 import re
 
+import numpy as np
 import pytest
 
 from recognition.report.writing import write_report
+from recognition.targets.target import Scored
+from tests.pictures import pil_pixels
 from tests.report.made_up import MODELS, Made, MadeTarget, made_up
 from tests.report.reading import Page, markdown_tables, strict_json
 
@@ -22,8 +25,6 @@ def written(tmp_path_factory):
 
 
 def written_alone(out, target, *outcomes):
-    from recognition.targets.target import Scored
-
     write_report(out, [Scored(target, outcomes)], models=MODELS[: len(outcomes)])
     return strict_json(out / "report.json"), Page((out / "index.html").read_text()), (out / "report.md").read_text()
 
@@ -205,6 +206,21 @@ def test_pictures_are_those_the_facts_name_and_no_more(written):
     assert asked["moon"] == set()
     shown = [base64.b64decode(source.split(",", 1)[1]) for source in page.sources if "jpeg" in source]
     assert all(len(file) < 8000 for file in shown)
+
+
+def test_a_large_picture_is_made_small_and_asked_for_once(tmp_path):
+    class Large(MadeTarget):
+        def picture(self, index):
+            self.asked.append(index)
+            return np.zeros((900, 1200, 3), np.uint8)
+
+    target = Large("identification", "doors")
+    known = Made({"misses": [{"probe": "a", "picture": 7, "found": "b", "found_picture": 8}] * 2, "ranks": {"1": 0.5}})
+    _, page, _ = written_alone(tmp_path, target, known, known)
+    assert sorted(target.asked) == [7, 8]
+    shown = [source for source in page.sources if "jpeg" in source]
+    assert len(shown) == 8
+    assert {pil_pixels(base64.b64decode(source.split(",", 1)[1])).shape for source in shown} == {(84, 112, 3)}
 
 
 def test_nothing_comes_from_outside_and_text_is_escaped(written):

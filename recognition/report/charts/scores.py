@@ -41,7 +41,7 @@ def histogram_svg(names: Sequence[str], outcomes: Sequence[Mapping[str, Any]]) -
         axes.set_xlabel("cosine similarity")
         if several:
             axes.set_yticks(range(len(known)), [name for name, _ in reversed(known)])
-            axes.set_ylim(0, len(known) + 0.35)
+            axes.set_ylim(0, len(known) + 0.55)
         else:
             percent_axis(axes.yaxis)
             axes.set_ylim(0, 1.25 * highest)
