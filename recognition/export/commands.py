@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def check(given: argparse.Namespace) -> bool:
         f"{given.model}: every rule is kept" if passed else f"{given.model}: {broken} of {len(verdicts)} rules broken"
     )
     if given.json:
-        facts = {"file": str(given.model), "passed": passed, "rules": [vars(verdict) for verdict in verdicts]}
+        facts = {"file": str(given.model), "passed": passed, "rules": [asdict(verdict) for verdict in verdicts]}
         write_text(given.json, json.dumps(finite(facts), indent=1, allow_nan=False) + "\n")
     return passed
 
@@ -94,7 +95,9 @@ def _compare(files: Sequence[Path], given: argparse.Namespace, calibration: Cali
     images: tuple[str, np.ndarray] | None = None
     if calibration is not None and not targets:
         images = (f"pictures of {calibration.facts['set']} that were not calibrated with", calibration.checked_NHWC)
-    found = compare_files(files, targets, runtime=Runtime(), images_NHWC=images, threads=given.threads)
+    found = compare_files(
+        files, targets, runtime=Runtime(), images_NHWC=images, threads=given.threads, repeats=given.repeats
+    )
     print(table(found), end="")
     if given.table:
         print(f"table: {given.table} and {write_comparison(found, given.table)}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Comparison:
             },
             "reference": self.rows[0].file,
             "pictures": self.pictures,
-            "files": [vars(row) for row in self.rows],
+            "files": [asdict(row) for row in self.rows],
         }
 
 
