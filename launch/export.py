@@ -20,6 +20,7 @@ from recognition.command import run_command
 from recognition.errors import InputError
 from recognition.export.calibration import PICTURES
 from recognition.export.commands import check, compare, write_files
+from recognition.export.comparison import REPEATS
 from recognition.export.precisions import PRECISIONS
 from recognition.runtime import usable_cores
 
@@ -59,13 +60,16 @@ def parse() -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE.json", help="--check: write the verdicts")
     cores = usable_cores()
     add("--threads", type=int, default=cores, metavar="N", help=f"of the CPU for timing (default: all, {cores})")
+    add(
+        "--repeats", type=int, default=REPEATS, metavar="N", help=f"timed runs, the fastest counts (default: {REPEATS})"
+    )
     given = parser.parse_args()
     if not (given.out or given.hub or given.compare or given.check):
         parser.error("say what to do: --out FILE.onnx, --hub DIR, --compare B.onnx or --check")
     if (given.out or given.hub) and (given.compare or given.check):
         parser.error("--compare and --check take an ONNX file, --out and --hub make one: use one command for each")
-    if given.threads < 1 or given.calibration_pictures < 1:
-        parser.error("--threads and --calibration-pictures must be at least 1")
+    if min(given.threads, given.repeats, given.calibration_pictures) < 1:
+        parser.error("--threads, --repeats and --calibration-pictures must be at least 1")
     for option, path, suffix in (("--out", given.out, ".onnx"), ("--table", given.table, ".md")):
         if path and path.suffix != suffix:
             raise InputError(f"{option} {path} must end in {suffix}")

@@ -95,7 +95,9 @@ def _compare(files: Sequence[Path], given: argparse.Namespace, calibration: Cali
     images: tuple[str, np.ndarray] | None = None
     if calibration is not None and not targets:
         images = (f"pictures of {calibration.facts['set']} that were not calibrated with", calibration.checked_NHWC)
-    found = compare_files(files, targets, runtime=Runtime(), images_NHWC=images, threads=given.threads)
+    found = compare_files(
+        files, targets, runtime=Runtime(), images_NHWC=images, threads=given.threads, repeats=given.repeats
+    )
     print(table(found), end="")
     if given.table:
         print(f"table: {given.table} and {write_comparison(found, given.table)}")

@@ -14,7 +14,7 @@ from recognition.provenance import newest_provenance
 
 # What of a config a stranger can use: no paths, no accounts, nothing that only says where a run worked.
 RECIPE = (
-    *("loss", "margin_list", "scale", "sample_rate", "sub_centers", "batch_size", "gradient_acc", "optimizer", "lr"),
+    *("loss", "margin_list", "scale", "sample_rate", "batch_size", "gradient_acc", "optimizer", "lr"),
     *("momentum", "weight_decay", "num_epoch", "warmup_epoch", "schedule", "precision", "ema_decay", "dropout"),
     *("flip", "augment", "seed"),
 )

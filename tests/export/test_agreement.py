@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 from sklearn.metrics.pairwise import cosine_similarity
 
 from recognition.export.agreement import (
@@ -89,6 +90,34 @@ def test_a_file_for_one_batch_only_is_refused(written, tmp_path, batch):
     path = fixed_batch(written.path("fp32"), tmp_path / "a.onnx", batch)
     with pytest.raises(ParityError, match="^it: not written, ONNX Runtime fails on it"):
         require_agreement(path, wanted_ND, images_NHWC, Gate(-1, -1), "it")
+
+
+def wrong_at(path, out, batch):
+    """The same file, whose embeddings point the other way for batches of that size."""
+    model = onnx.load(path)
+    model.graph.node[-1].output[0] = "right"
+    constants = {"zero": np.int64(0), "batch": np.int64(batch), "wrong": np.float32(-1), "as_it_is": np.float32(1)}
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
+    model.graph.node.extend(
+        [
+            helper.make_node("Shape", ["input"], ["shape"]),
+            helper.make_node("Gather", ["shape", "zero"], ["count"]),
+            helper.make_node("Equal", ["count", "batch"], ["is_it"]),
+            helper.make_node("Where", ["is_it", "wrong", "as_it_is"], ["factor"]),
+            helper.make_node("Mul", ["right", "factor"], ["embedding"]),
+        ]
+    )
+    onnx.save(model, out)
+    return out
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_a_file_that_is_wrong_at_one_batch_only_is_refused(written, tmp_path, batch):
+    images_NHWC = faces()[:8]
+    wanted_ND = embeddings_of(written.path("fp32"), images_NHWC)
+    path = wrong_at(written.path("fp32"), tmp_path / "a.onnx", batch)
+    with pytest.raises(ParityError, match=rf"^it: not written, a batch of {batch} has a cosine of -1\.0000"):
+        require_agreement(path, wanted_ND, images_NHWC, GATES["int8"], "it")
 
 
 def test_nan_is_below_every_gate(written, tmp_path):

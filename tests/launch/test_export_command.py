@@ -31,8 +31,8 @@ def place(tmp_path_factory):
 
 
 def test_every_precision_and_the_table_in_one_go(place, tmp_path, monkeypatch, capfd):
-    words = ("--precision", "fp32", "fp16", "int8", "--calibrate", "synthetic", "--calibration-pictures", 64)
-    table = ("--targets", place / "small.bin", "--table", tmp_path / "table.md", "--threads", 1)
+    words = ("--precision", "fp32", "fp16", "int8", "--calibrate", "synthetic", "--calibration-pictures", 32)
+    table = ("--targets", place / "small.bin", "--table", tmp_path / "table.md", "--threads", 1, "--repeats", 1)
     assert run(export, place / "run", "--out", tmp_path / "m.onnx", *words, *table, monkeypatch=monkeypatch) == 0
     out, err = capfd.readouterr()
     assert err == ""
@@ -50,8 +50,8 @@ def test_every_precision_and_the_table_in_one_go(place, tmp_path, monkeypatch, c
     assert [entry["size_bytes"] for entry in facts["files"]] == [
         os.stat(tmp_path / name).st_size for name in ("m.onnx", "m-fp16.onnx", "m-int8.onnx")
     ]
-    assert facts["machine"]["threads"] == 1
-    words = ("--compare", tmp_path / "m-int8.onnx", "--threads", 1)
+    assert (facts["machine"]["threads"], facts["machine"]["repeats"]) == (1, 1)
+    words = ("--compare", tmp_path / "m-int8.onnx", "--threads", 1, "--repeats", 1)
     assert run(export, tmp_path / "m.onnx", *words, monkeypatch=monkeypatch) == 0
     assert "| m-int8.onnx |" in capfd.readouterr().out
 
