@@ -14,6 +14,7 @@ from recognition.embedding.models import Embedder
 from recognition.embedding.network import Network
 from recognition.embedding.over_ranks import embed_images, evaluating
 from recognition.embedding.pictures import Pictures
+from recognition.embedding.preprocess import OURS
 from recognition.embedding.symptoms import behaviour_symptoms, embedding_symptoms
 from recognition.embedding.trials import Trial, area, feeding_symptoms
 from recognition.runtime import Runtime
@@ -41,8 +42,9 @@ def diagnose(
 
     The names of findings: nan, zero_embedding, constant_embedding, collapsed, dead_dimensions, not_deterministic,
     batch_dependent, mirror_sensitive, batchnorm_drift; then channel_order, normalisation, alignment and at_chance,
-    which cost some 14,000 passes and are looked for where the AUC is below 0.98, or always with `deep`. `emb_ND`: the
-    embeddings of all pictures where they are there already. Every rank takes part and finds the same.
+    which cost some 14,000 passes and are looked for where the AUC is below 0.98 and the model is not fed just as its
+    own metadata says, or always with `deep`. `emb_ND`: the embeddings of all pictures where they are there already.
+    Every rank takes part and finds the same.
     """
     issame_P = np.asarray(issame, bool)
     model = model if isinstance(model, Embedder) and model.network is not None else _as_embedder(model)
@@ -81,7 +83,8 @@ def _findings(
         findings += behaviour_symptoms(model, few, runtime=runtime, genuine_cosine=genuine)
     if any(finding.name in ("not_deterministic", "nan") for finding in findings) and not deep:
         return findings
-    if deep or distances_P is None or area(distances_P, issame_P[looked_at_P]) < SUSPICIOUS_AUC:
+    suspicious = distances_P is None or area(distances_P, issame_P[looked_at_P]) < SUSPICIOUS_AUC
+    if deep or (suspicious and not _fed_as_it_says(model)):
         choose, decide = (
             Trial(
                 pictures_at(images, _pictures_of(pairs)),
@@ -131,6 +134,12 @@ def pictures_at(images: Pictures, indices: np.ndarray) -> Pictures:
 
 def _pictures_of(pairs: np.ndarray) -> np.ndarray:
     return np.stack([2 * pairs, 2 * pairs + 1], axis=1).reshape(-1)
+
+
+def _fed_as_it_says(model: Embedder) -> bool:
+    """Whether pictures are prepared as the model's metadata asks: then there is nothing to try."""
+    network = model.network
+    return network.wants_from == "metadata" and model.preprocess == network.wants.over(OURS)
 
 
 def _as_embedder(model: Callable[[Tensor], Tensor]) -> Embedder:

@@ -1,12 +1,15 @@
 """What is wrong is found by name, of networks that have it on purpose; healthy ones raise nothing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from recognition.embedding import diagnosis
 from recognition.embedding.diagnosis import chosen_pairs, diagnose, pictures_at
-from recognition.embedding.preprocess import Preprocess, parse_preprocess
+from recognition.embedding.preprocess import OURS, Preprocess, parse_preprocess
 from recognition.runtime import Runtime
 from tests.embedding.patterns import CELLS, Reader, fed, pattern_pairs
 from tests.ranks import run_ranks
@@ -172,3 +175,21 @@ def test_the_pairs_that_choose_do_not_decide(pairs):
             count = (issame[chosen] == kind).sum()
             assert 0 < count <= most
             assert pairs < 6000 or count == most
+
+
+def test_a_model_that_is_fed_as_its_metadata_says_is_not_fed_otherwise(monkeypatch):
+    images, issame = pattern_pairs(40)
+    blind, tried = np.random.default_rng(0).normal(size=(len(images), 8)), []
+    monkeypatch.setattr(diagnosis, "feeding_symptoms", lambda *args, **options: tried.append(1) or [])
+    for wants_from, preprocess, deep, times in (
+        ("metadata", OURS, False, 0),
+        ("metadata", OURS, True, 1),
+        ("metadata", parse_preprocess("bgr").over(OURS), False, 1),
+        ("default", OURS, False, 1),
+    ):
+        model = fed(Reader(), preprocess)
+        network = dataclasses.replace(model.network, wants=OURS, wants_from=wants_from)
+        tried.clear()
+        model = dataclasses.replace(model, network=network)
+        diagnose(model, images, issame, runtime=Runtime(), deep=deep, emb_ND=blind)
+        assert len(tried) == times, (wants_from, preprocess, deep)
