@@ -27,6 +27,9 @@ TARGETS = """targets:
   A.bin                   a set as arcface_torch has it
   LIST, pairs:LIST        lines `path,path,1|0[,fold]` or as LFW's pairs.txt; paths are below --images
   lfw:DIR  cfp-fp:DIR  agedb-30:DIR  calfw:DIR  cplfw:DIR     the set as published, unpacked there
+  ijbb:DIR  ijbc:DIR      folders `meta` and `loose_crop` as InsightFace has them; 1:N too where its lists are there
+  openset:DIR             gallery/NAME/... and probes/NAME/..., or a folder per person, which is then split
+  tinyface:DIR            TinyFace as unpacked, aligned copies beside it or not
   all:SET                 everyone in a set (whatever rec= takes) with everyone: FAR to 1e-8
 
 preprocessing (--preprocess):
