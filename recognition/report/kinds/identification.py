@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from recognition.report.charts.searches import cmc_svg, open_set_svg
-from recognition.report.figures import SEARCH_RATES, Cell, Row, figure, fixed, point_rows
+from recognition.report.figures import SEARCH_RATES, Cell, Row, figure, figure_rows, fixed, point_rows
+from recognition.report.kinds.pairs import two
 from recognition.report.kinds.section import Details, Entry, Gallery, Picture, Section, chart, pictures_of, worst_shown
 from recognition.report.kinds.sentences import chance, counts, founded, reach
 from recognition.report.kinds.shared_tables import comparison_tables, failure_table, points_table
@@ -30,9 +31,14 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
     return Section(
         sentences=[*counts(first, COUNTS), *_open_sentences(names, outcomes), *chance(comparisons)],
         headline=[*ranks[:1], *point_rows(outcomes, SEARCH_RATES, only=[0.01])],
-        rows=[*ranks, *_mean_rows(outcomes), *point_rows(outcomes, SEARCH_RATES)],
+        rows=[
+            *ranks,
+            *_mean_rows(outcomes),
+            *point_rows(outcomes, SEARCH_RATES),
+            *figure_rows(outcomes, [("xnorm", "XNorm", two)]),
+        ],
         charts=_charts(names, outcomes),
-        tables=comparison_tables(names, comparisons),
+        tables=comparison_tables(names, comparisons, ["dir@0.01", "rank1", "rank-1"]),
         details=[_details(name, outcome, picture, worst_shown(len(names))) for name, outcome in zip(names, outcomes)],
     )
 
