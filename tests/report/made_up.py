@@ -264,7 +264,7 @@ def comparisons(num_models: int) -> list[dict[str, Any]]:
 def made_up(num_models: int, each: int = 1) -> list[Scored]:
     """Targets of all kinds, `each` of every kind, judged for that many models."""
     models = range(num_models)
-    finding = {"name": "channel_order", "sentence": "The model separates better in BGR.", "suggestion": "Try --bgr."}
+    finding = {"name": "channel_order", "sentence": "the model separates better in BGR", "suggestion": "try --bgr."}
     kinds = {
         ("pairs", "lfw"): [Made(pairs_facts(seed)) for seed in models],
         ("pairs", "own <b>set</b>"): [

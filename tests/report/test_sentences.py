@@ -79,6 +79,8 @@ MAY_BE = "may be chance (p >= 0.05): this set does not say which is better."
             "1 of 2 tested differences between models is more than chance "
             "(p < 0.05, not corrected for the number of differences).",
         ),
+        ([(0.001, 0.01)], "The one tested difference between models is more than chance (p < 0.05)."),
+        ([(0.001, 0.01), (0, 0)], "Each of the 2 tested differences between models is more than chance (p < 0.05)."),
         (
             [(0.01, 0.05)],
             f"The one tested difference between models {MAY_BE}",

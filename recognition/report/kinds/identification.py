@@ -38,7 +38,7 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
             *figure_rows(outcomes, [("xnorm", "XNorm", two)]),
         ],
         charts=_charts(names, outcomes),
-        tables=comparison_tables(names, comparisons, ["dir@0.01", "rank1", "rank-1"]),
+        tables=comparison_tables(names, comparisons, ["rank-1", "dir@0.01"]),
         details=[_details(name, outcome, picture, worst_shown(len(names))) for name, outcome in zip(names, outcomes)],
     )
 

@@ -19,7 +19,7 @@ from recognition.report.figures import (
 from recognition.report.kinds.section import Table
 
 VISIBLE_COMPARISONS = 6
-DIFFERENCES = {"accuracy": "accuracy", "auc": "AUC", "eer": "EER"}
+DIFFERENCES = {"auc": "AUC", "eer": "EER", "rank-1": "found at rank 1"}
 
 
 def points_table(outcome: dict[str, Any], rates: Rates) -> list[Table]:
