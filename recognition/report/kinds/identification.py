@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recognition.report.charts.searches import cmc_svg, open_set_svg
-from recognition.report.figures import SEARCH_RATES, Cell, Row, figure, figure_rows, fixed, point_rows
+from recognition.report.figures import SEARCH_RATES, Cell, Row, figure, figure_rows, fixed, percent, point_rows
 from recognition.report.kinds.pairs import two
 from recognition.report.kinds.section import Details, Entry, Gallery, Picture, Section, chart, pictures_of, worst_shown
 from recognition.report.kinds.sentences import chance, counts, founded, reach
@@ -33,7 +33,7 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
         headline=[*ranks[:1], *point_rows(outcomes, SEARCH_RATES, only=[0.01])],
         rows=[
             *ranks,
-            *_mean_rows(outcomes),
+            *figure_rows(outcomes, [("mean_average_precision", "Mean average precision", percent)]),
             *point_rows(outcomes, SEARCH_RATES),
             *figure_rows(outcomes, [("xnorm", "XNorm", two)]),
         ],
@@ -68,14 +68,6 @@ def _rank_rows(outcomes: Sequence[dict[str, Any]]) -> list[Row]:
 
 def _rank(outcome: dict[str, Any], rank: str) -> Cell:
     return figure((outcome.get("ranks") or {}).get(rank), (outcome.get("rank_intervals") or {}).get(rank))
-
-
-def _mean_rows(outcomes: Sequence[dict[str, Any]]) -> list[Row]:
-    """Mean average precision, by either of its names."""
-    values = [outcome.get("mean_average_precision", outcome.get("map")) for outcome in outcomes]
-    if all(value is None for value in values):
-        return []
-    return [Row("Mean average precision", tuple(figure(value) for value in values))]
 
 
 def _charts(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> list:
