@@ -70,6 +70,13 @@ TERMS = (
         OF_PAIRS,
     ),
     Term(
+        "As published",
+        "Published figures of IJB-B and IJB-C take the point of the ROC that lies nearest to a FAR, even where it "
+        "lets in more than that. They are given to compare with papers; TAR at FAR never lets in more than it "
+        "says.",
+        (TEMPLATES,),
+    ),
+    Term(
         "Template",
         "All that is known of one person's face in one place: several pictures and video frames put together into one "
         "embedding. IJB-B and IJB-C compare templates, not pictures.",

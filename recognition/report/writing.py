@@ -135,7 +135,12 @@ def _remarks(
 
 
 def _finding(finding: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(finding.get(key) or "") for key in ("name", "sentence", "suggestion"))
+    return finding["name"], *(_sentence(finding.get(key) or "") for key in ("sentence", "suggestion"))
+
+
+def _sentence(text: str) -> str:
+    """With a capital first letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("." if text and text[-1] not in ".!?" else "")
 
 
 def _about(model: dict[str, Any]) -> dict[str, Any]:

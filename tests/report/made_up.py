@@ -1,20 +1,14 @@
-"""Outcomes of every kind from made-up scores, for tests and for looking at pages:
-
-python -m tests.report.made_up FOLDER [--models 6] [--each 2]
-"""
+"""Outcomes of every kind from made-up scores, for tests and for looking at pages (tests/report/look.py)."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recognition.data.synthetic import TRAINING, FaceRenderer
-from recognition.report.writing import write_report
 from recognition.targets.target import Scored
 
 MODELS = (
@@ -196,6 +190,8 @@ def identification_facts(seed: int, *, closed: bool = False) -> dict[str, Any]:
         "ranks": ranks,
         "rank_intervals": {rank: [share - 0.015, min(1.0, share + 0.012)] for rank, share in ranks.items()},
         "cmc": cmc,
+        "mean_average_precision": 0.81 + 0.01 * seed,
+        "xnorm": 19.5 + seed,
         "open_set": [],
         "misses": [miss | {"similarity": 0.61 - 0.01 * place, "picture": 3 + place} for place in range(6)],
         "false_alarms": [],
@@ -220,6 +216,7 @@ def templates_facts(seed: int) -> dict[str, Any]:
         "images": 21000,
         "templates": 1845,
         "subjects": 420,
+        "tar_at_nearest_far": {"0.001": 0.971 + 0.001 * seed, "1e-05": None},
         "failures": {"count": 2, "first": ["loose_crop/17.jpg: truncated", "loose_crop/99.jpg: missing"]},
         "identification": identification_facts(seed),
     }
@@ -267,7 +264,7 @@ def comparisons(num_models: int) -> list[dict[str, Any]]:
 def made_up(num_models: int, each: int = 1) -> list[Scored]:
     """Targets of all kinds, `each` of every kind, judged for that many models."""
     models = range(num_models)
-    finding = {"name": "channel_order", "sentence": "The model separates better in BGR.", "suggestion": "Try --bgr."}
+    finding = {"name": "channel_order", "sentence": "the model separates better in BGR", "suggestion": "try --bgr."}
     kinds = {
         ("pairs", "lfw"): [Made(pairs_facts(seed)) for seed in models],
         ("pairs", "own <b>set</b>"): [
@@ -287,20 +284,3 @@ def made_up(num_models: int, each: int = 1) -> list[Scored]:
         for number in range(each)
         for (kind, name), outcomes in kinds.items()
     ]
-
-
-def main() -> None:
-    """Write a report to look at."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--models", type=int, default=6)
-    parser.add_argument("--each", type=int, default=1)
-    arguments = parser.parse_args()
-    rows = [{"kind": "train", "step": n, "loss": 40 / (1 + n / 9), "lr": 0.1} for n in range(200)]
-    scored = made_up(arguments.models, arguments.each)
-    page = write_report(arguments.folder, scored, models=list(MODELS[: arguments.models]), training_rows=rows)
-    print(page, f"{page.stat().st_size / 1e6:.2f} MB")
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from recognition.report.kinds.shared_tables import comparison_tables
 from recognition.report.writing import write_report
 from recognition.targets.target import Scored
 from tests.pictures import pil_pixels
@@ -118,6 +119,10 @@ def test_the_other_figures_are_those_of_the_json(written):
     for rank in ("5", "10", "20"):
         cells = [with_interval(o["ranks"][rank], o["rank_intervals"][rank]) for o in doors]
         assert row_of(page, "doors", f"Found within rank {rank}") == cells
+    assert row_of(page, "doors", "XNorm") == [f"{o['xnorm']:.2f}" for o in doors]
+    assert row_of(page, "doors", "Mean average precision") == [percent(o["mean_average_precision"]) for o in doors]
+    published = row_of(page, "ijbc", "As published, nearest to FAR 0.1 %")
+    assert published == [percent(o["tar_at_nearest_far"]["0.001"]) for o in ijbc]
     searched = [o["identification"] for o in ijbc]
     cells = [with_interval(o["ranks"]["1"], o["rank_intervals"]["1"]) for o in searched]
     assert row_of(page, "ijbc: Searching a gallery (1:N)", "Found at rank 1") == cells
@@ -156,6 +161,17 @@ def test_differences_between_models_are_shown_with_their_verdicts(written):
         assert row[4] == f"{entry['p_adjusted']:.4f} ({entry['p_value']:.4f} by itself)"
         assert row[5:] == [entry["method"], entry["verdict"]]
         assert row in [cells for table in markdown_tables(markdown) for cells in table]
+
+
+def test_the_figure_that_matters_most_is_compared_in_sight():
+    entries = [{"first": 0, "second": 1, "metric": metric} for metric in ("tar@0.1", "tar@0.0001", "eer")]
+    first, others = comparison_tables(["a", "b"], entries, ["tar@1e-06", "tar@0.0001"])
+    assert [row[1] for row in first.rows] == ["TAR at FAR 0.01 %"]
+    assert [row[1] for row in others.rows] == ["TAR at FAR 10 %", "EER"]
+    assert (first.folded, others.folded) == (False, True)
+    assert comparison_tables(["a", "b"], entries)[0].rows[0][1] == "TAR at FAR 10 %"
+    (many,) = comparison_tables(["a", "b"], entries[:1] * 7)
+    assert many.folded
 
 
 def test_groups_are_shown_for_each_model(written):

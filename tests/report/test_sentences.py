@@ -71,9 +71,16 @@ MAY_BE = "may be chance (p >= 0.05): this set does not say which is better."
     [
         ([(0.001, 0.04), (0.001, 0.06)], "1 of 2 tested differences between models is more than chance (p < 0.05)."),
         (
-            [(0.5, None), (0.01, None), (0.02, None)],
+            [(0.5, 0.6), (0.01, 0.03), (0, 0)],
             "2 of 3 tested differences between models are more than chance (p < 0.05).",
         ),
+        (
+            [(0.5, None), (0.01, None)],
+            "1 of 2 tested differences between models is more than chance "
+            "(p < 0.05, not corrected for the number of differences).",
+        ),
+        ([(0.001, 0.01)], "The one tested difference between models is more than chance (p < 0.05)."),
+        ([(0.001, 0.01), (0, 0)], "Each of the 2 tested differences between models is more than chance (p < 0.05)."),
         (
             [(0.01, 0.05)],
             f"The one tested difference between models {MAY_BE}",

@@ -39,7 +39,7 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
         headline=point_rows(outcomes, ERROR_RATES, only=[1e-6]),
         rows=[*common_rows(outcomes), *figure_rows(outcomes, [("xnorm", "XNorm", two)])],
         charts=curve_charts(names, outcomes),
-        tables=comparison_tables(names, comparisons),
+        tables=comparison_tables(names, comparisons, ["tar@1e-06", "tar@1e-05", "tar@0.0001"]),
         details=[_details(name, outcome, picture, worst_shown(len(names))) for name, outcome in zip(names, outcomes)],
     )
 

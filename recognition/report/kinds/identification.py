@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from recognition.report.charts.searches import cmc_svg, open_set_svg
-from recognition.report.figures import SEARCH_RATES, Cell, Row, figure, fixed, point_rows
+from recognition.report.figures import SEARCH_RATES, Cell, Row, figure, figure_rows, fixed, percent, point_rows
+from recognition.report.kinds.pairs import two
 from recognition.report.kinds.section import Details, Entry, Gallery, Picture, Section, chart, pictures_of, worst_shown
 from recognition.report.kinds.sentences import chance, counts, founded, reach
 from recognition.report.kinds.shared_tables import comparison_tables, failure_table, points_table
@@ -30,9 +31,14 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
     return Section(
         sentences=[*counts(first, COUNTS), *_open_sentences(names, outcomes), *chance(comparisons)],
         headline=[*ranks[:1], *point_rows(outcomes, SEARCH_RATES, only=[0.01])],
-        rows=[*ranks, *_mean_rows(outcomes), *point_rows(outcomes, SEARCH_RATES)],
+        rows=[
+            *ranks,
+            *figure_rows(outcomes, [("mean_average_precision", "Mean average precision", percent)]),
+            *point_rows(outcomes, SEARCH_RATES),
+            *figure_rows(outcomes, [("xnorm", "XNorm", two)]),
+        ],
         charts=_charts(names, outcomes),
-        tables=comparison_tables(names, comparisons),
+        tables=comparison_tables(names, comparisons, ["rank-1", "dir@0.01"]),
         details=[_details(name, outcome, picture, worst_shown(len(names))) for name, outcome in zip(names, outcomes)],
     )
 
@@ -62,14 +68,6 @@ def _rank_rows(outcomes: Sequence[dict[str, Any]]) -> list[Row]:
 
 def _rank(outcome: dict[str, Any], rank: str) -> Cell:
     return figure((outcome.get("ranks") or {}).get(rank), (outcome.get("rank_intervals") or {}).get(rank))
-
-
-def _mean_rows(outcomes: Sequence[dict[str, Any]]) -> list[Row]:
-    """Mean average precision, by either of its names."""
-    values = [outcome.get("mean_average_precision", outcome.get("map")) for outcome in outcomes]
-    if all(value is None for value in values):
-        return []
-    return [Row("Mean average precision", tuple(figure(value) for value in values))]
 
 
 def _charts(names: Sequence[str], outcomes: Sequence[dict[str, Any]]) -> list:

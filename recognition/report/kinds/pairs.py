@@ -49,7 +49,7 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
         headline=[*accuracy, *point_rows(outcomes, ERROR_RATES, only=[1e-3])],
         rows=rows,
         charts=[*curve_charts(names, outcomes), *_group_chart(names, outcomes)],
-        tables=comparison_tables(names, comparisons),
+        tables=comparison_tables(names, comparisons, ["accuracy"]),
         details=[_details(name, outcome, picture, worst_shown(len(names))) for name, outcome in zip(names, outcomes)],
     )
 

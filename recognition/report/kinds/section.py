@@ -96,8 +96,3 @@ def pictures_of(picture: Picture, indices: Sequence[tuple[Any, str]]) -> tuple[t
 def worst_shown(num_models: int) -> int:
     """How many of the worst mistakes of a model have room on the page."""
     return 6 if num_models == 1 else 3 if num_models <= 3 else 2
-
-
-def capital(sentence: str) -> str:
-    """With a capital first letter, the others as they are."""
-    return sentence[:1].upper() + sentence[1:]

@@ -48,18 +48,19 @@ def founded(
 
 def chance(comparisons: Sequence[dict[str, Any]]) -> list[str]:
     """How many of the differences between models are more than chance."""
-    tested = [_p_value(comparison) for comparison in comparisons]
-    tested = [p for p in tested if p is not None]
+    tested = [p for p in map(_p_value, comparisons) if p is not None]
     if not tested:
         return []
+    corrected = all(comparison.get("p_adjusted") is not None for comparison in comparisons)
+    level = f"{SIGNIFICANT}" if corrected else f"{SIGNIFICANT}, not corrected for the number of differences"
     real = sum(p < SIGNIFICANT for p in tested)
+    which = "The one tested difference" if len(tested) == 1 else f"Each of the {len(tested)} tested differences"
+    if real == len(tested):
+        return [f"{which} between models is more than chance (p < {level})."]
     if real:
         are = "is" if real == 1 else "are"
-        return [
-            f"{real} of {len(tested)} tested differences between models {are} more than chance (p < {SIGNIFICANT})."
-        ]
-    which = "The one tested difference" if len(tested) == 1 else f"Each of the {len(tested)} tested differences"
-    return [f"{which} between models may be chance (p >= {SIGNIFICANT}): this set does not say which is better."]
+        return [f"{real} of {len(tested)} tested differences between models {are} more than chance (p < {level})."]
+    return [f"{which} between models may be chance (p >= {level}): this set does not say which is better."]
 
 
 def _p_value(comparison: dict[str, Any]) -> float | None:

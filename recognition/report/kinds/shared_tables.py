@@ -19,7 +19,7 @@ from recognition.report.figures import (
 from recognition.report.kinds.section import Table
 
 VISIBLE_COMPARISONS = 6
-DIFFERENCES = {"accuracy": "accuracy", "auc": "AUC", "eer": "EER"}
+DIFFERENCES = {"auc": "AUC", "eer": "EER", "rank-1": "found at rank 1"}
 
 
 def points_table(outcome: dict[str, Any], rates: Rates) -> list[Table]:
@@ -41,22 +41,29 @@ def points_table(outcome: dict[str, Any], rates: Rates) -> list[Table]:
         cosine = None if threshold is None else 1 - threshold / 2 if distances else threshold
         thresholds = (fixed(threshold, 4), fixed(cosine, 4)) if distances else (fixed(cosine, 4),)
         rows.append((rate_text(point["rate"]), point_cell(point).line, *thresholds, shown(point["allowed"])))
-    strict = "below the distance, which is above the cosine" if distances else "from the cosine on"
-    caption = f"Accepted is what lies {strict}."
+    at = "Accepted is what lies strictly above the cosine"
+    caption = f"{at}, which is strictly below the distance." if distances else f"{at}."
     return [Table("Thresholds to deploy", header, tuple(rows), caption, folded=True)]
 
 
-def comparison_tables(names: Sequence[str], comparisons: Sequence[dict[str, Any]]) -> list[Table]:
-    """Each two models and what differs between them: the first metric in sight, the others folded."""
+def comparison_tables(
+    names: Sequence[str], comparisons: Sequence[dict[str, Any]], main: Sequence[str] = ()
+) -> list[Table]:
+    """Each two models and what differs between them, first in the figure that matters most, then in the others.
+
+    That is the first of `main` which was compared. The others are folded, and so are many.
+    """
     if not comparisons:
         return []
+    metrics = {comparison["metric"] for comparison in comparisons}
+    chosen = next((metric for metric in main if metric in metrics), comparisons[0]["metric"])
     header = ("Models", "Figure", "Difference", "95 % interval", "p", "Test", "Verdict")
     caption = (
         "Difference: the first minus the second, on the same pictures, in percentage points for rates. p: how "
         "often chance alone makes one as large, corrected for the number of comparisons where that is given."
     )
-    first = [c for c in comparisons if c["metric"] == comparisons[0]["metric"]]
-    others = [c for c in comparisons if c["metric"] != comparisons[0]["metric"]]
+    first = [c for c in comparisons if c["metric"] == chosen]
+    others = [c for c in comparisons if c["metric"] != chosen]
     tables = [
         Table(
             "Differences between the models",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from recognition.report.figures import ERROR_RATES, figure_rows, point_rows
+from recognition.report.figures import ERROR_RATES, Row, figure, figure_rows, point_rows, rate_text
 from recognition.report.kinds import identification
 from recognition.report.kinds.pairs import common_rows, curve_charts, two
 from recognition.report.kinds.section import Details, Picture, Section
@@ -39,12 +39,24 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
             *chance(comparisons),
         ],
         headline=[*point_rows(outcomes, ERROR_RATES, only=[1e-4, 1e-5]), *found],
-        rows=[*common_rows(outcomes), *figure_rows(outcomes, [("xnorm", "XNorm", two)])],
+        rows=[*common_rows(outcomes), *_as_published(outcomes), *figure_rows(outcomes, [("xnorm", "XNorm", two)])],
         charts=curve_charts(names, outcomes),
-        tables=comparison_tables(names, comparisons),
+        tables=comparison_tables(names, comparisons, ["tar@0.0001", "tar@0.001"]),
         details=[
             Details(name, [*points_table(outcome, ERROR_RATES), *failure_table(outcome)])
             for name, outcome in zip(names, outcomes)
         ],
         more=more,
     )
+
+
+def _as_published(outcomes: Sequence[dict[str, Any]]) -> list[Row]:
+    """TAR at the point of the ROC nearest to each FAR, on whichever side of it: how published figures are read off."""
+    known = sorted({rate for o in outcomes for rate in o.get("tar_at_nearest_far") or {}}, key=float, reverse=True)
+    return [
+        Row(
+            f"As published, nearest to FAR {rate_text(float(rate), short=True)}",
+            tuple(figure((outcome.get("tar_at_nearest_far") or {}).get(rate)) for outcome in outcomes),
+        )
+        for rate in known
+    ]
