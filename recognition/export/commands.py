@@ -99,7 +99,7 @@ def _compare(files: Sequence[Path], given: argparse.Namespace, calibration: Cali
         targets.append(open_target(text, name, Options(progress=True)))
     images: tuple[str, np.ndarray] | None = None
     if calibration is not None and not targets:
-        images = (f"pictures of {calibration.facts['set']} that were not calibrated with", calibration.checked_NHWC)
+        images = (f"pictures of {calibration.facts['set']}", calibration.checked_NHWC)
     found = compare_files(
         files, targets, runtime=Runtime(), images_NHWC=images, threads=given.threads, repeats=given.repeats
     )
