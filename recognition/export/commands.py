@@ -43,9 +43,14 @@ def write_files(given: argparse.Namespace) -> None:
     calibration = _calibration(given, meta["image_size"])
     written: list[Exported] = []
     for out in outs if precisions else ():
-        files = export_precisions(module, out, meta, precisions, calibration)
-        for file in files:
-            print(_line(file, meta["network"]), flush=True)
+        files = export_precisions(
+            module,
+            out,
+            meta,
+            precisions,
+            calibration,
+            tell=lambda file: print(_line(file, meta["network"]), flush=True),
+        )
         written = written or files
     if given.hub:
         write_model_folder(given.hub, module, meta, origin, license_name=given.license, datasets=given.datasets or ())
@@ -94,7 +99,7 @@ def _compare(files: Sequence[Path], given: argparse.Namespace, calibration: Cali
         targets.append(open_target(text, name, Options(progress=True)))
     images: tuple[str, np.ndarray] | None = None
     if calibration is not None and not targets:
-        images = (f"pictures of {calibration.facts['set']} that were not calibrated with", calibration.checked_NHWC)
+        images = (f"pictures of {calibration.facts['set']}", calibration.checked_NHWC)
     found = compare_files(
         files, targets, runtime=Runtime(), images_NHWC=images, threads=given.threads, repeats=given.repeats
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,11 +49,14 @@ def export_precisions(
     meta: Mapping[str, Any],
     precisions: Sequence[str],
     calibration: Calibration | None = None,
+    *,
+    tell: Callable[[Exported], None] = lambda _: None,
 ) -> list[Exported]:
     """Write `module` in each of PRECISIONS asked for, in their order; no file appears unless it passed its gate.
 
     `calibration` is what int8 needs and the others are judged by, drawn faces where there is none. `meta` is that of
     `load_backbone`. InputError for int8 without it; ParityError for a file that fails its gate: those before it stay.
+    `tell` is called with each file as soon as it is there.
     """
     require_possible(precisions, calibrated=calibration is not None)
     meta = portable(meta)
@@ -66,6 +69,7 @@ def export_precisions(
         if "fp32" in precisions:
             source = out
             exported.append(Exported(out, "fp32", difference=difference))
+            tell(exported[-1])
         stored = meta_of(onnx.load(source))  # with what the export added: the normalisation, the SHA-256
         wanted_ND = None
         for precision in [name for name in PRECISIONS if name in precisions and name != "fp32"]:
@@ -75,6 +79,7 @@ def export_precisions(
             with replacing(path) as partial:
                 found = _write(model, partial, stored | facts, wanted_ND, images_NHWC, path)
             exported.append(Exported(path, precision, agreement=found))
+            tell(exported[-1])
     return exported
 
 

@@ -67,8 +67,10 @@ def test_one_that_fails_its_gate_leaves_no_file_and_those_before_it_stay(tmp_pat
     module = settled_backbone("mbf_tiny")
     monkeypatch.setattr(precisions, "GATES", precisions.GATES | {"int8": Gate(0.99999, 0.99999)})
     (tmp_path / "a-int8.onnx").write_bytes(b"the one before")
+    told = []
     with pytest.raises(ParityError, match=r"a-int8\.onnx: not written"):
-        export_precisions(module, tmp_path / "a.onnx", META, ["fp32", "int8"], calibration)
+        export_precisions(module, tmp_path / "a.onnx", META, ["fp32", "int8"], calibration, tell=told.append)
+    assert [file.path for file in told] == [tmp_path / "a.onnx"]
     assert (tmp_path / "a-int8.onnx").read_bytes() == b"the one before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-int8.onnx", "a.onnx"]
     onnx.checker.check_model(onnx.load(tmp_path / "a.onnx"))
