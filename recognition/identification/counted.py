@@ -13,6 +13,7 @@ import torch
 from recognition.collectives import all_reduce_sum
 from recognition.identification.all_to_all import BINS, BLOCK_ROWS, STEPS, CosineCounts
 from recognition.runtime import Runtime
+from recognition.verification.curves import allowed_false_accepts
 from recognition.verification.intervals import Z
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -36,7 +37,7 @@ def threshold_bins(counts: CosineCounts, fars: Sequence[float] = FARS) -> list[i
     at_or_above_K = counts.impostor_K[::-1].cumsum()[::-1]
     bins = []
     for far in fars:
-        allowed = int(np.floor(far * counts.num_impostor + 1e-9))
+        allowed = allowed_false_accepts(far, counts.num_impostor)
         bins.append(int(np.flatnonzero(at_or_above_K > allowed)[-1]) if allowed else None)
     return bins
 

@@ -89,9 +89,9 @@ def _open_set(
 
 
 def _curve(found_M: np.ndarray, alarm_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """FPIR, DIR and cosine (down to and including which is accepted) at some of the strangers' cosines."""
+    """FPIR, DIR and the cosine strictly above which is accepted, at some of the strangers' cosines."""
     at_N = np.unique(alarm_N)
     at_N = at_N[spread(len(at_N), MAX_POINTS)]
-    fpir = np.searchsorted(np.sort(alarm_N), at_N, side="right") / len(alarm_N)
-    found = np.searchsorted(np.sort(found_M), at_N, side="right") / len(found_M)
+    fpir = np.searchsorted(np.sort(alarm_N), at_N, side="left") / len(alarm_N)
+    found = np.searchsorted(np.sort(found_M), at_N, side="left") / len(found_M)
     return fpir, found, -at_N

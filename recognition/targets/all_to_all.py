@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,13 +34,14 @@ from recognition.identification.counted import (
 from recognition.runtime import Runtime
 from recognition.spread import spread
 from recognition.targets.target import Options
-from recognition.verification.curves import area_under, equal_error_rate
+from recognition.verification.comparison import Comparison, judged
+from recognition.verification.curves import allowed_false_accepts, area_under, equal_error_rate, flag_of
 from recognition.verification.intervals import wilson_interval
 
 MAX_POINTS = 1000
 HISTOGRAM_BINS = 64
-FEW = 10
 ALIKE = 0.999
+BY_PERSON = "paired by person"
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,8 @@ class AllToAllOutcome:
         }
 
     def _point(self, place: int, far: float, limit: int | None) -> dict[str, Any]:
-        allowed = int(np.floor(far * self.counts.num_impostor + 1e-9))
-        flag = None if allowed >= FEW else "few_impostors" if allowed else "too_few_impostors"
-        point = {"far": far, "allowed_false_accepts": allowed, "flag": flag}
+        allowed = allowed_false_accepts(far, self.counts.num_impostor)
+        point = {"far": far, "allowed_false_accepts": allowed, "flag": flag_of(allowed)}
         if limit is None:
             return point | {"tar": None, "low": None, "high": None, "threshold": None}
         tar = float(self.counts.genuine_K[limit + 1 :].sum() / self.counts.num_genuine)
@@ -145,12 +145,14 @@ class AllToAllTarget:
 
     def compare(self, outcomes: Sequence[AllToAllOutcome]) -> list[dict[str, Any]]:
         """TAR at each FAR, each model at its own threshold: a difference between people's shares, paired by person."""
-        return [
-            {"first": one, "second": other, **_difference(outcomes[one], outcomes[other], place)}
-            for one, other in combinations(range(len(outcomes)), 2)
-            for place in range(len(FARS))
-            if outcomes[one].bins[place] is not None
+        entries = [
+            Comparison(first, second, f"tar@{far:g}", *found, found.p_value, BY_PERSON, "")
+            for first, second in combinations(range(len(outcomes)), 2)
+            for place, far in enumerate(FARS)
+            if outcomes[first].bins[place] is not None
+            for found in [share_difference(outcomes[first].people, outcomes[second].people, place)]
         ]
+        return [asdict(entry) for entry in judged(entries)]
 
     def picture(self, index: int) -> np.ndarray | None:
         """That image of the set."""
@@ -163,11 +165,6 @@ def open_all_to_all(name: str, path: Path, options: Options) -> AllToAllTarget:
     labels_N = labels_of(source)
     require_both_kinds(labels_N, len(source))
     return AllToAllTarget(name, SourcePictures(source), labels_N)
-
-
-def _difference(one: AllToAllOutcome, other: AllToAllOutcome, place: int) -> dict[str, Any]:
-    found = share_difference(one.people, other.people, place)
-    return {"metric": f"tar@{FARS[place]:g}", **found._asdict(), "method": "paired by person"}
 
 
 def _histogram(counts: CosineCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
