@@ -12,7 +12,7 @@ from recognition.faces.photos import Aligner
 from recognition.runtime import Runtime
 from recognition.targets.opening import open_target
 from recognition.targets.pairs import PairsTarget
-from recognition.targets.target import Options
+from recognition.targets.target import DEEP, Options
 from recognition.verification.pairs import Pairs, write_pairs
 from tests.faces.red_faces import RedFaces, photo_of
 from tests.pictures import write_people
@@ -77,7 +77,10 @@ def test_a_published_tree_gives_the_figures_of_a_set_of_the_same_pairs(tmp_path)
         issame += [True, False]
     (tmp_path / "pairs.txt").write_text("\n".join(lines))
     write_pairs(tmp_path / "lfw.bin", images, issame)
-    tree, whole = scored(f"lfw:{tmp_path}"), scored(tmp_path / "lfw.bin")
+    options = Options(replicates=0, diagnose=DEEP)
+    tree, whole = scored(f"lfw:{tmp_path}", options), scored(tmp_path / "lfw.bin", options)
+    assert whole.findings
+    assert tree.findings == whole.findings  # pictures are those of the pairs, in their order
     np.testing.assert_array_equal(tree.result.issame_P, whole.result.issame_P)
     np.testing.assert_allclose(tree.result.distances_P, whole.result.distances_P, rtol=1e-5)
     assert tree.result.fold_thresholds == whole.result.fold_thresholds
