@@ -16,16 +16,19 @@ from recognition.checkpoint.layout import FOLDER, is_checkpoint
 from recognition.command import run_command
 from recognition.embedding.models import open_embedder
 from recognition.embedding.preprocess import recipes_help
+from recognition.report.names import model_names
 from recognition.report.writing import require_writable, write_report
 from recognition.runtime import start_runtime
-from recognition.targets.opening import names_of, open_target
-from recognition.targets.target import DIAGNOSES, Options, Scored, lines
+from recognition.targets.opening import open_targets
+from recognition.targets.scoring import score_all
+from recognition.targets.target import DIAGNOSES, Options
 from recognition.training.metrics import read_rows
 from recognition.verification.bootstrap import REPLICATES
 
 TARGETS = """targets:
   A.bin                   a set as arcface_torch has it
-  LIST, pairs:LIST        lines `path,path,1|0[,fold]` or as LFW's pairs.txt; paths are below --images
+  LIST, pairs:LIST        lines `path,path,1|0[,fold]`, or as LFW's pairs.txt, or under a line that names columns:
+                          first,second,same[,fold][,group]; paths are below --images
   lfw:DIR  cfp-fp:DIR  agedb-30:DIR  calfw:DIR  cplfw:DIR     the set as published, unpacked there
   ijbb:DIR  ijbc:DIR      folders `meta` and `loose_crop` as InsightFace has them; 1:N too where its lists are there
   openset:DIR             gallery/NAME/... and probes/NAME/..., or a folder per person, which is then split
@@ -42,22 +45,13 @@ def main() -> None:
     with start_runtime(given.device) as runtime:
         feeding = {"preprocess": given.preprocess, "bgr": given.bgr, "mean": given.mean, "std": given.std}
         models = [open_embedder(model, given.network, **feeding, device=runtime.device) for model in given.models]
-        names = names_of(given.targets)
         out = given.out or (given.models[0] / "report-verify" if is_run_directory(given.models[0]) else None)
         if out is not None and runtime.is_main:
             require_writable(out)
         told = {key: getattr(given, key) for key in ("images", "groups", "detector", "replicates", "seed", "diagnose")}
-        options = Options(size=models[0].size, progress=runtime.is_main, **told)
-        scored = []
-        for text, name in zip(given.targets, names):
-            target, outcomes = open_target(text, name, options), []
-            for path, model in zip(given.models, models):
-                outcome = target.score(model, runtime=runtime, batch_size=given.batch_size)
-                outcomes.append(outcome)
-                if runtime.is_main:
-                    about = name if len(models) == 1 else f"{name}, {path}"
-                    print("\n".join(lines(about, outcome)), flush=True)
-            scored.append(Scored(target, tuple(outcomes)))
+        targets = open_targets(given.targets, Options(size=models[0].size, progress=runtime.is_main, **told))
+        names = model_names([model.facts for model in models])
+        scored = score_all(targets, models, names, runtime=runtime, batch_size=given.batch_size)
         if runtime.is_main and out is not None:
             training = read_rows(given.models[0], "train") if len(models) == 1 else None
             page = write_report(out, scored, models=[model.facts for model in models], training_rows=training)
@@ -83,7 +77,7 @@ def parse() -> argparse.Namespace:
     add("--targets", nargs="+", required=True, metavar="TARGET", help="what to verify on, see below")
     add("--out", type=Path, metavar="DIR", help="folder for the report (default: RUN/report-verify, else none)")
     add("--images", type=Path, metavar="DIR", help="what the paths of a list are relative to (default: its folder)")
-    add("--groups", type=Path, metavar="CSV", help="column `group`, a row a pair in the set's order: figures by group")
+    add("--groups", type=Path, metavar="CSV", help="column `group`, a row a pair (default: the list's own)")
     add("--detector", type=Path, metavar="ONNX", help="finds and aligns the faces of photos (default: aligned already)")
     add("--replicates", type=int, default=REPLICATES, help="drawn sets for intervals; 0: none (default: 1000)")
     add("--seed", type=int, default=0, help="of the drawn sets (default: 0)")

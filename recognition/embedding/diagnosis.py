@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.network import Network
 from recognition.embedding.over_ranks import embed_images, evaluating
-from recognition.embedding.pictures import Pictures
+from recognition.embedding.pictures import Pictures, pictures_at
 from recognition.embedding.preprocess import OURS
 from recognition.embedding.symptoms import behaviour_symptoms, embedding_symptoms
 from recognition.embedding.trials import Trial, area, feeding_symptoms
@@ -111,25 +110,6 @@ def chosen_pairs(issame_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         choosing.append(pairs[chooses_P])
         deciding.append(pairs[~chooses_P])
     return np.sort(np.concatenate(choosing)), np.sort(np.concatenate(deciding))
-
-
-@dataclass(frozen=True)
-class _Some:
-    """Some of other pictures, read when they are needed."""
-
-    images: Pictures
-    indices: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int, /) -> np.ndarray:
-        return self.images[int(self.indices[index])]
-
-
-def pictures_at(images: Pictures, indices: np.ndarray) -> Pictures:
-    """The pictures with these indices."""
-    return images[indices] if isinstance(images, np.ndarray) else _Some(images, indices)
 
 
 def _pictures_of(pairs: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,14 @@ from recognition.data.sources.files import read_image_file
 from recognition.errors import InputError
 from recognition.faces.photos import Aligner, Rejected
 from recognition.runtime import Runtime
+
+
+def square_side(size: tuple[int, int]) -> int:
+    """Side of the aligned faces for a model that takes this (height, width); InputError unless it is square."""
+    height, width = size
+    if height != width:
+        raise InputError(f"the model takes {width}x{height} pixels, and aligned faces are square; align them yourself")
+    return height
 
 
 class FilePictures:
@@ -44,6 +53,13 @@ class FilePictures:
                 raise
             self.failures[index] = str(error)
             return np.zeros((*self.size, 3), np.uint8)
+
+    def made_for(self, size: tuple[int, int] | None) -> FilePictures:
+        """The same files in the `size` that a model takes (None: any), if their faces are aligned here; else `self`."""
+        if self.aligner is None or size in (None, self.size):
+            return self
+        aligner = replace(self.aligner, size=square_side(size))
+        return FilePictures(self.paths, aligner, note_failures=self.note_failures)
 
     def all_failures(self, runtime: Runtime) -> dict[int, str]:
         """Those of all ranks, which read a share each; a collective."""

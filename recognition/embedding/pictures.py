@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -21,6 +22,25 @@ class Pictures(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Some of other pictures, in any order and as often as wanted, read when they are needed."""
+
+    images: Pictures
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        return self.images[int(self.indices[index])]
+
+
+def pictures_at(images: Pictures, indices: np.ndarray) -> Pictures:
+    """The pictures with these indices."""
+    return images[indices] if isinstance(images, np.ndarray) else _Some(images, indices)
 
 
 def batches_of(pictures: Pictures, starts: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:

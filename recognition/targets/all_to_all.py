@@ -132,9 +132,13 @@ class AllToAllTarget:
     def __init__(self, name: str, pictures: SourcePictures, labels_N: np.ndarray) -> None:
         self.name, self.pictures, self.labels_N = name, pictures, labels_N
 
+    def require_fit(self, model: Embedder) -> None:
+        """InputError unless the model takes pictures of this size."""
+        model.require_size(*self.pictures.size, self.name)
+
     def score(self, model: Embedder, *, runtime: Runtime, batch_size: int = 64) -> AllToAllOutcome:
         """Embed all pictures and compare each with each; every rank takes part and gets the same outcome."""
-        model.require_size(*self.pictures.size, self.name)
+        self.require_fit(model)
         embedded = embed_images(model, self.pictures, runtime=runtime, batch_size=batch_size, title=self.name)
         counts = count_cosines(embedded.emb_ND, self.labels_N, runtime=runtime)
         bins = tuple(threshold_bins(counts))

@@ -122,11 +122,20 @@ class IdentificationTarget:
         self.name, self.gathering, self.together = name, gathering, together
         self.pictures = FilePictures(gathering.paths, open_aligner(options), note_failures=gathering.skips_failures)
 
+    def require_fit(self, model: Embedder) -> None:
+        """InputError unless the model takes pictures of this size, or photos are aligned to the size that it takes."""
+        self._pictures_for(model)
+
+    def _pictures_for(self, model: Embedder) -> FilePictures:
+        pictures = self.pictures.made_for(model.size)
+        model.require_size(*pictures.size, self.name)
+        return pictures
+
     def score(self, model: Embedder, *, runtime: Runtime, batch_size: int = 64) -> IdentificationOutcome:
         """Embed all pictures, enrol the gallery and search for every probe; all ranks get the same outcome."""
-        model.require_size(*self.pictures.size, self.name)
-        embedded = embed_images(model, self.pictures, runtime=runtime, batch_size=batch_size, title=self.name)
-        failures, gathering = self.pictures.all_failures(runtime), self.gathering
+        pictures, gathering = self._pictures_for(model), self.gathering
+        embedded = embed_images(model, pictures, runtime=runtime, batch_size=batch_size, title=self.name)
+        failures = pictures.all_failures(runtime)
         usable_N = np.ones(len(gathering.paths), bool)
         usable_N[list(failures)] = False
         is_probe_N = gathering.is_probe_N

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +44,18 @@ def listed(name: str, pairs: ListedPairs, options: Options) -> PairsTarget:
     place_of = {path: place for place, path in enumerate(paths)}
     issame_P = np.array(pairs.issame, bool)
     require_scorable(issame_P)
-    groups_P = read_groups(options.groups, pairs.places) if options.groups else None
+    _require_files(name, paths)
+    groups_P = read_groups(options.groups, pairs.places) if options.groups else pairs.groups
     pictures = FilePictures(paths, open_aligner(options))
     rows_N = np.array([place_of[path] for path in names])
     return PairsTarget(name, Pairs(pictures, issame_P), rows_N=rows_N, names=names, groups_P=groups_P, options=options)
+
+
+def _require_files(name: str, paths: Sequence[str]) -> None:
+    """Said at once, and not when the first of them is to be embedded, which may be hours later."""
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise InputError(
+            f"{name}: {len(missing)} of {len(paths)} pictures are missing, first {missing[0]}; give the folder that "
+            "the paths are relative to with --images, or leave these pairs out"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recognition.errors import InputError
@@ -22,6 +22,16 @@ KINDS: dict[str, Opener] = {
     "tinyface": open_tinyface,
     "all": open_all_to_all,
 }
+
+
+def open_targets(texts: Sequence[str], options: Options) -> list[Target]:
+    """The targets that these texts stand for, each with a name of its own.
+
+    InputError as of `open_target`, for two that are the same, and for options that none of them takes.
+    """
+    names = names_of(texts)
+    _require_used(texts, options)
+    return [open_target(text, name, options) for text, name in zip(texts, names)]
 
 
 def open_target(text: str, name: str, options: Options) -> Target:
@@ -44,10 +54,38 @@ def split_target(text: str) -> tuple[str, str]:
     return kind, path
 
 
-def names_of(texts: list[str]) -> list[str]:
+def names_of(texts: Sequence[str]) -> list[str]:
     """What to call each of the targets: the last part of its path, whole where two would be called the same."""
-    stems = [Path(split_target(text)[1]).stem or text for text in texts]
+    stems = [_stem(*split_target(text)) or text for text in texts]
     names = [stem if stems.count(stem) == 1 else text for stem, text in zip(stems, texts)]
     if double := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"--targets names {double} twice; once is enough")
     return names
+
+
+def _stem(kind: str, path: str) -> str:
+    return Path(path).stem if kind == "pairs" else Path(path).name  # others are folders, whose names may have dots
+
+
+def _takes(text: str) -> set[str]:
+    """The options that a target makes use of, beside those that all do."""
+    kind, path = split_target(text)
+    if kind == "pairs":
+        return {"groups"} if Path(path).suffix == ".bin" else {"groups", "images", "detector"}
+    if kind in PUBLISHED:
+        return {"groups", "detector"}
+    return {"detector"} if kind in ("openset", "tinyface") else set()
+
+
+def _require_used(texts: Sequence[str], options: Options) -> None:
+    """InputError for what would be passed over in silence, and for groups that could only be those of one set."""
+    taken = [_takes(text) for text in texts]
+    for name, why in (
+        ("images", "it is for lists of pairs, which have paths"),
+        ("groups", "it is for pairs"),
+        ("detector", "it is for photos: lists and published sets of pairs, openset, tinyface; others are aligned"),
+    ):
+        if getattr(options, name) is not None and not any(name in each for each in taken):
+            raise InputError(f"--{name}: none of these targets takes it; {why}")
+    if options.groups is not None and len(texts) > 1:
+        raise InputError(f"--groups {options.groups} has the pairs of one set; verify on one target at a time with it")

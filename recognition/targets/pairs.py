@@ -12,10 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from recognition.embedding.diagnosis import diagnose
+from recognition.embedding.files import FilePictures
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
-from recognition.embedding.pictures import Pictures
+from recognition.embedding.pictures import pictures_at
 from recognition.runtime import Runtime
 from recognition.spread import spread
 from recognition.targets.group_column import read_groups
@@ -154,19 +155,25 @@ class PairsTarget:
         self.name, self.pairs, self.rows_N, self.names = name, pairs, rows_N, names
         self.groups_P, self.options = groups_P, options or Options()
 
+    def require_fit(self, model: Embedder) -> None:
+        """InputError unless the model takes pictures of this size, or photos are aligned to the size that it takes."""
+        self._pairs_for(model)
+
     def score(
         self, model: Embedder | Callable[[Tensor], Tensor], *, runtime: Runtime, batch_size: int = 64
     ) -> PairsOutcome:
         """Verify `model` (see `embed_images`) on the pairs; every rank takes part and gets the same outcome."""
+        pairs = self.pairs
         if isinstance(model, Embedder):
-            model.require_size(*self.pairs.size, self.name)
-        embedded = embed_images(model, self.pairs.images, runtime=runtime, batch_size=batch_size, title=self.name)
+            pairs = self._pairs_for(model)
+        embedded = embed_images(model, pairs.images, runtime=runtime, batch_size=batch_size, title=self.name)
         emb_ND = embedded.emb_ND if self.rows_N is None else embedded.emb_ND[self.rows_N]
-        options, issame_P, findings = self.options, self.pairs.issame, ()
+        options, issame_P, findings = self.options, pairs.issame, ()
         result = verify_pairs(emb_ND, issame_P)
         if options.diagnose != OFF:
             looking = {"deep": options.diagnose == DEEP, "emb_ND": emb_ND, "batch_size": batch_size}
-            findings = diagnose(model, self.pictures, issame_P, runtime=runtime, **looking)
+            pictures = pairs.images if self.rows_N is None else pictures_at(pairs.images, self.rows_N)
+            findings = diagnose(model, pictures, issame_P, runtime=runtime, **looking)
         return PairsOutcome(
             result, embedded.xnorm, options.replicates, options.seed, self.groups_P, self.names, tuple(findings)
         )
@@ -182,23 +189,12 @@ class PairsTarget:
         """One of the two of pair index // 2."""
         return self.pairs.images[index if self.rows_N is None else int(self.rows_N[index])]
 
-    @property
-    def pictures(self) -> Pictures:
-        """Pictures 2p and 2p+1 of every pair p, in this order."""
-        return self.pairs.images if self.rows_N is None else _Picked(self.pairs.images, self.rows_N)
-
-
-class _Picked:
-    """Pictures in another order, some of them more than once."""
-
-    def __init__(self, pictures: Pictures, rows_N: np.ndarray) -> None:
-        self.pictures, self.rows_N = pictures, rows_N
-
-    def __len__(self) -> int:
-        return len(self.rows_N)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.pictures[int(self.rows_N[index])]
+    def _pairs_for(self, model: Embedder) -> Pairs:
+        pairs = self.pairs
+        if isinstance(pairs.images, FilePictures):
+            pairs = Pairs(pairs.images.made_for(model.size), pairs.issame)
+        model.require_size(*pairs.size, self.name)
+        return pairs
 
 
 def open_bin(name: str, path: Path, options: Options) -> PairsTarget:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from recognition.embedding.files import square_side
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
-from recognition.errors import InputError
 from recognition.faces.alignment import SIZE
 from recognition.faces.opening import open_detector
 from recognition.faces.photos import FAINT_SCORE, Aligner
@@ -25,7 +25,7 @@ OFF, AUTO, DEEP = DIAGNOSES = ("off", "auto", "deep")
 class Options:
     """What is known beside the path; each kind of target takes what it understands.
 
-    `size`: (height, width) that the models take, None where any will do; `images`: what the paths of a list are
+    `size`: (height, width) that the first model takes, None where any will do; `images`: what the paths of a list are
     relative to; `groups`: CSV file with the group of each pair; `detector`: ONNX file of a face detector, for photos
     that are not aligned; `replicates`, `seed`: drawn sets for intervals, and where drawing begins; `diagnose`: one of
     DIAGNOSES; `progress`: whether bars may be shown.
@@ -45,11 +45,8 @@ def open_aligner(options: Options) -> Aligner | None:
     """What finds and aligns the face in a photo, at the models' size; None without a detector."""
     if options.detector is None:
         return None
-    height, width = options.size or (SIZE, SIZE)
-    if height != width:
-        raise InputError(f"the model takes {width}x{height} pixels, and aligned faces are square; align them yourself")
-    detector = open_detector(options.detector, min_score=FAINT_SCORE)
-    return Aligner(detector, size=height)
+    side = square_side(options.size or (SIZE, SIZE))
+    return Aligner(open_detector(options.detector, min_score=FAINT_SCORE), size=side)
 
 
 class Outcome(Protocol):
@@ -80,6 +77,10 @@ class Target(Protocol):
     kind: str
     name: str
 
+    def require_fit(self, model: Embedder) -> None:
+        """InputError, before anything is embedded, unless the model takes pictures of the size that there are."""
+        ...
+
     def score(self, model: Embedder, *, runtime: Runtime, batch_size: int) -> Outcome:
         """Embed on all ranks and judge; every rank takes part and gets the same outcome."""
         ...
@@ -106,3 +107,13 @@ def lines(name: str, outcome: Outcome) -> list[str]:
     warnings = [f"{name}: warning: {warning}" for warning in outcome.warnings]
     findings = [f"{name}: {finding.name}: {finding.sentence}; {finding.suggestion}" for finding in outcome.findings]
     return [f"{name}: {outcome.line()}", *warnings, *findings]
+
+
+def comparison_lines(name: str, models: Sequence[str], comparisons: Sequence[dict[str, Any]]) -> list[str]:
+    """What the console shows of a target's comparisons, `models` by their names: each difference and what it means."""
+    return [
+        f"{name}, {models[entry['first']]} less {models[entry['second']]}: {entry['metric']} "
+        f"{entry['difference']:+.4f} ({entry['low']:+.4f} to {entry['high']:+.4f}), p {entry['p_adjusted']:.2g}: "
+        f"{entry['verdict']}"
+        for entry in comparisons
+    ]

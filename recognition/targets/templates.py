@@ -13,6 +13,7 @@ import numpy as np
 
 from recognition.data.decode import decoded
 from recognition.data.sources.files import read_image_file
+from recognition.embedding.files import square_side
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
@@ -136,13 +137,21 @@ class TemplatesTarget:
     ) -> None:
         self.name, self.pictures, self.pairs, self.search = name, pictures, pairs, search
 
+    def require_fit(self, model: Embedder) -> None:
+        """InputError unless the model takes square pictures, to which they are aligned."""
+        self._pictures_for(model)
+
+    def _pictures_for(self, model: Embedder) -> AlignedPictures:
+        side = square_side(model.size or self.pictures.size)
+        return AlignedPictures(self.pictures.folder, self.pictures.faces, side)
+
     def score(self, model: Embedder, *, runtime: Runtime, batch_size: int = 64) -> TemplatesOutcome:
         """Embed every picture, pool them into templates, compare and search; all ranks get the same outcome.
 
         f(x) + f(mirrored x), times the detector's score, is pooled, as InsightFace's published figures are.
         """
-        model.require_size(*self.pictures.size, self.name)
-        embedded = embed_images(model, self.pictures, runtime=runtime, batch_size=batch_size, title=self.name)
+        pictures = self._pictures_for(model)
+        embedded = embed_images(model, pictures, runtime=runtime, batch_size=batch_size, title=self.name)
         faces, pairs = self.pictures.faces, self.pairs
         if not np.isfinite(embedded.emb_ND).all():
             row = int(np.argmin(np.isfinite(embedded.emb_ND).all(axis=1)))
@@ -198,10 +207,8 @@ def open_ijb(prefix: str, name: str, path: Path, options: Options) -> TemplatesT
             raise InputError(
                 f"{path}: template {unknown[0]} is compared, but {prefix}_face_tid_mid.txt has no picture of it"
             )
-    height, width = options.size or (SIZE, SIZE)
-    if height != width:
-        raise InputError(f"{name}: the model takes {width}x{height} pixels, and aligned faces are square")
-    return TemplatesTarget(name, AlignedPictures(path / "loose_crop", faces, height), pairs, search)
+    side = square_side(options.size or (SIZE, SIZE))
+    return TemplatesTarget(name, AlignedPictures(path / "loose_crop", faces, side), pairs, search)
 
 
 IJB = {prefix: partial(open_ijb, prefix) for prefix in ("ijbb", "ijbc")}

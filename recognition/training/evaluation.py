@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from tqdm import tqdm
 
 from recognition.collectives import all_reduce_mean
 from recognition.config import TrainConfig
@@ -51,14 +52,19 @@ def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, PairsTarget]:
             require_scorable(pairs.issame)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-        _decode_once(pairs, runtime)
+        decode_once(name, pairs, runtime)
     return targets
 
 
-def _decode_once(pairs: Pairs, runtime: Runtime) -> None:
-    """A damaged picture is named before the run begins, not hours later; each rank looks at its share."""
-    for _ in map_in_order(pairs.images.__getitem__, range(runtime.rank, 2 * len(pairs), runtime.world)):
+def decode_once(name: str, pairs: Pairs, runtime: Runtime) -> None:
+    """InputError for a damaged picture, before the run begins and not hours later; each rank looks at its share."""
+    own = range(runtime.rank, len(pairs.images), runtime.world)
+    hidden = None if runtime.is_main else True  # None: hidden unless a terminal watches
+    done = map_in_order(pairs.images.__getitem__, own)
+    for _ in tqdm(done, f"looking at {name}", len(own), delay=2, leave=False, disable=hidden):
         pass
+    # Ranks may take longer over their shares than a collective waits.
+    runtime.wait_for_all(f"a look at {name}")
 
 
 @contextmanager

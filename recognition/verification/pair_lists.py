@@ -15,14 +15,21 @@ from recognition.errors import InputError
 FOLDS = 10
 PathPair = tuple[str, str]
 FORM = "write `path,path,1` or `path,path,0`, and after it the number of its fold if you have folds"
+NEEDED, MORE = ("first", "second", "same"), ("fold", "group")
+ALSO_CALLED = {"path1": "first", "path2": "second", "issame": "same"}
+SAME = {"1": True, "0": False, "-1": False}
 
 
 class ListedPairs(NamedTuple):
-    """P pairs of paths and P flags in the order of their folds; `places`: which of the list's pairs each one was."""
+    """P pairs of paths and P flags in the order of their folds; `places`: which of the list's pairs each one was.
+
+    `groups`: the group of each pair where the list has a column of that name.
+    """
 
     pairs: list[PathPair]
     issame: list[bool]
     places: list[int]
+    groups: list[str] | None = None
 
 
 def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
@@ -32,9 +39,13 @@ def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
     the number of the fold: then pairs are ordered by it, and there must be 10 folds of one size, as readers of `.bin`
     files cut them into 10 equal blocks. Or the lines are those of LFW's pairs.txt: `name a b` is name/name_000a.jpg and
     name/name_000b.jpg, `name a other b` are two people; its first line says how many folds and how many pairs of either
-    kind in each. InputError naming the line that is neither, and for a list that has fewer pairs than it says.
+    kind in each. Or the first line names the columns: `first`, `second`, `same`, and `fold` and `group` if there are
+    any, in any order. InputError naming the line that is none of these, and for a list that has fewer pairs than it
+    says.
     """
     path, announced = Path(path), None
+    if columns := _columns(path):
+        return _read_columns(path, folder, columns)
     pairs: list[PathPair] = []
     issame: list[bool] = []
     folds: list[str] = []
@@ -73,6 +84,44 @@ def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
     return in_folds(path, pairs, issame, folds) if folds else ListedPairs(pairs, issame, list(range(len(pairs))))
 
 
+def _columns(path: Path) -> list[str] | None:
+    """What the first line calls the columns; None where it is no such line, InputError for a column not known."""
+    names = [name.lower() for name in _fields(next(iter(lines_of(path)), ""))]
+    columns = [ALSO_CALLED.get(name, name) for name in names]
+    if not set(NEEDED) <= set(columns):
+        return None
+    for name, column in zip(names, columns):
+        if column not in (*NEEDED, *MORE) or columns.count(column) > 1:
+            why = "stands there twice" if column in (*NEEDED, *MORE) else "is not known"
+            raise InputError(f"{path}: its column {name!r} {why}; columns are {', '.join((*NEEDED, *MORE))}")
+    return columns
+
+
+def _read_columns(path: Path, folder: str | Path, columns: list[str]) -> ListedPairs:
+    rows = []
+    for number, line in enumerate(lines_of(path)[1:], 2):
+        fields = _fields(line)
+        if not fields:
+            continue
+        row = dict(zip(columns, fields))
+        fold = row.get("fold", "0")
+        if len(fields) != len(columns) or row["same"] not in SAME or not fold.isdecimal() or "" in fields:
+            raise InputError(
+                f"{path}: line {number} is {line[:60]!r}; it needs {', '.join(columns)}, with 1 or 0 for same"
+                f"{' and a number for fold' if 'fold' in columns else ''}"
+            )
+        rows.append(row)
+    if not rows:
+        raise InputError(f"{path}: holds no pairs; {FORM}")
+    pairs = [(os.path.join(folder, row["first"]), os.path.join(folder, row["second"])) for row in rows]
+    issame = [SAME[row["same"]] for row in rows]
+    found = ListedPairs(pairs, issame, list(range(len(rows))))
+    if "fold" in columns:
+        found = in_folds(path, pairs, issame, [row["fold"] for row in rows])
+    groups = [rows[place]["group"] for place in found.places] if "group" in columns else None
+    return found._replace(groups=groups)
+
+
 def in_folds(path: Path, pairs: Sequence[PathPair], issame: Sequence[bool], folds: Sequence[str]) -> ListedPairs:
     """Pairs and flags of the list `path` ordered by the number of their fold; InputError unless all folds are alike."""
     counts = Counter(map(int, folds))
@@ -89,7 +138,7 @@ def in_folds(path: Path, pairs: Sequence[PathPair], issame: Sequence[bool], fold
 def lines_of(path: Path) -> list[str]:
     """Lines of a list; InputError when it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        return path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the list of pairs") from error
 

@@ -9,7 +9,7 @@ import torch
 from recognition.embedding.models import Embedder
 from recognition.errors import InputError
 from recognition.runtime import Runtime
-from recognition.targets.opening import KINDS, names_of, open_target
+from recognition.targets.opening import open_target
 from recognition.targets.target import Options
 from recognition.verification.bootstrap import resample_pairs
 from recognition.verification.groups import group_results
@@ -162,29 +162,6 @@ def test_pictures_of_a_set_stay_encoded_and_are_those_that_load_pairs_decodes(se
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lwf:somewhere", r"no kind 'lwf'; did you mean lfw:somewhere\?"),
-        ("tree:somewhere", "no kind 'tree'; there are pairs, lfw"),
-        ("lfw:", "names no path; write lfw:PATH"),
-        ("absent.bin", "absent.bin does not exist"),
-        ("absent.csv", "absent.csv: cannot be read"),
-        (".", r"is a folder, and pairs are a .bin file or a list; or name its kind, e.g. lfw:"),
-    ],
-)
-def test_what_cannot_be_a_target_is_explained(text, message):
-    with pytest.raises(InputError, match=message):
-        open_target(text, "x", OPTIONS)
-
-
-def test_targets_of_one_name_are_called_by_their_paths():
-    assert names_of(["a/lfw.bin", "b/lfw.bin", "lfw:c/tree"]) == ["a/lfw.bin", "b/lfw.bin", "tree"]
-    with pytest.raises(InputError, match="names a/lfw.bin twice"):
-        names_of(["a/lfw.bin", "a/lfw.bin"])
-    assert {"pairs", "lfw", "cfp-fp", "agedb-30", "calfw", "cplfw", "all"} <= set(KINDS)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
         ("group\n" + "a\n" * 39, "39 rows for 40 pairs"),
         ("group\n" + "a\n" * 39 + '""\n', "the group of pair 39 is empty"),
         ("who\n" + "a\n" * 40, "has the columns who, but none named 'group'"),
@@ -206,9 +183,10 @@ def test_a_picture_that_is_damaged_amid_the_set_is_named(sets, tmp_path):
     write_pairs(tmp_path / "torn.bin", images, [k % 2 == 0 for k in range(20)])
     with pytest.raises(InputError, match=r"torn.bin: image 21 \(pair 10, second picture\)"):
         outcome_of(tmp_path / "torn.bin")
-    (tmp_path / "list.csv").write_text("ann/0.jpg,ann/1.jpg,1\nann/0.jpg,bob/9.jpg,0\n" * 10)
-    with pytest.raises(InputError, match="bob/9.jpg: cannot be read"):
-        outcome_of(tmp_path / "list.csv", dataclasses.replace(OPTIONS, images=people))
+    (tmp_path / "torn.jpg").write_bytes(images[21])
+    (tmp_path / "list.csv").write_text(f"torn.jpg,torn.jpg,1\n{people}/ann/0.jpg,{people}/bob/0.jpg,0\n" * 10)
+    with pytest.raises(InputError, match="torn.jpg: not a readable JPEG"):
+        outcome_of(tmp_path / "list.csv")
 
 
 def test_the_result_is_that_of_verify_pairs_on_all_rows(sets):

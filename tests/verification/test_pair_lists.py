@@ -21,7 +21,7 @@ from recognition.verification.pair_lists import read_pair_list
 )
 def test_pair_lists(text, tmp_path):
     (tmp_path / "pairs").write_text(text)
-    pairs, issame, _ = read_pair_list(tmp_path / "pairs", "root")
+    pairs, issame, *_ = read_pair_list(tmp_path / "pairs", "root")
     assert issame == [True, False]
     assert pairs == [
         ("root/anna/anna_0001.jpg", "root/anna/anna_0003.jpg"),
@@ -57,7 +57,63 @@ def test_pairs_follow_the_column_of_folds(tmp_path):
     (tmp_path / "pairs.csv").write_text(
         "path1,path2,issame,fold\n" + "".join(f"{one},{two},{same},{fold}\n" for one, two, same, fold in rows)
     )
-    pairs, issame, _ = read_pair_list(tmp_path / "pairs.csv", "root")
+    pairs, issame, *_ = read_pair_list(tmp_path / "pairs.csv", "root")
     expected = [row for fold in range(1, 11) for row in rows if row[3] == fold]
     assert pairs == [(f"root/{row[0]}", f"root/{row[1]}") for row in expected]
     assert issame == [row[2] == 1 for row in expected]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "first,second,same,fold,group\n",
+        "group,fold,same,second,first\n",
+        "\ufeffFirst, Second, Same, Fold, Group\n",
+        "path1\tpath2\tissame\tfold\tgroup\n",
+    ],
+    ids=["usual", "backwards", "from a spreadsheet", "tabs and other names"],
+)
+def test_a_line_that_names_the_columns_is_followed_in_any_order(tmp_path, text):
+    rows = [(f"p{n}/a b.jpg", f"q{n}.jpg", n % 2, (7 * n) % 10, f"group {n % 3}") for n in range(20)]
+    names = [name.strip().lower() for name in text.strip().removeprefix("\ufeff").replace("\t", ",").split(",")]
+    places = {"first": 0, "path1": 0, "second": 1, "path2": 1, "same": 2, "issame": 2, "fold": 3, "group": 4}
+    separator = "\t" if "\t" in text else ","
+    lines = [separator.join(str(row[places[name]]) for name in names) for row in rows]
+    (tmp_path / "pairs.csv").write_text(text + "\n".join(lines) + "\n\n", encoding="utf-8")
+    found = read_pair_list(tmp_path / "pairs.csv", "root")
+    expected = [row for fold in range(10) for row in rows if row[3] == fold]
+    assert found.pairs == [(f"root/{row[0]}", f"root/{row[1]}") for row in expected]
+    assert found.issame == [row[2] == 1 for row in expected]
+    assert found.groups == [row[4] for row in expected]
+    assert [rows[place] for place in found.places] == expected
+
+
+def test_folds_and_groups_may_be_absent(tmp_path):
+    (tmp_path / "pairs.csv").write_text("same,first,second\n1,a,b\n-1,c,d\n")
+    found = read_pair_list(tmp_path / "pairs.csv", "")
+    assert found == ([("a", "b"), ("c", "d")], [True, False], [0, 1], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "first,second,same,gruop\na,b,1,x\n",
+            "its column 'gruop' is not known; columns are first, second, same,",
+        ),
+        ("first,second,same,first\na,b,1,x\n", "its column 'first' stands there twice"),
+        ("first,path1,second,same\na,b,c,1\n", "its column 'first' stands there twice"),
+        ("first,second,same,group\na,b,1,x\na,b,0\n", "line 3 is 'a,b,0'; it needs first, second, same, group"),
+        ("first,second,same,group\na,b,0,\n", "line 2 is 'a,b,0,'"),
+        ("first,second,same,group\na,b,0,x,y\n", "line 2 is 'a,b,0,x,y'"),
+        ("first,second,same\na,,0\n", "line 2 is 'a,,0'"),
+        ("first,second,same\na,b,yes\n", "line 2 is 'a,b,yes'; it needs first, second, same, with 1 or 0 for same$"),
+        ("first,second,same,fold\na,b,1,x\n", "line 2 is 'a,b,1,x'; .* and a number for fold"),
+        ("first,second,same\n\n", "holds no pairs"),
+        ("first,second,same,fold\na,b,1,1\n", r"folds of these sizes \(1: 1\)"),
+    ],
+)
+def test_columns_that_do_not_fit_are_told_by_line(tmp_path, text, message):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_pair_list(tmp_path / "pairs.csv", tmp_path)

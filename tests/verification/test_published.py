@@ -25,7 +25,7 @@ def relative(pairs: list, folder: Path) -> list[tuple[str, ...]]:
 def test_lfw(tmp_path):
     lines = [(f"Ann_{fold}\t1\t{fold}", f"Ann_{fold}\t2\tBo_{fold}\t1") for fold in FOLDS]
     write(tmp_path / "pairs.txt", "10\t1", *(line for both in lines for line in both))
-    pairs, issame, _ = read_protocol("lfw", tmp_path)
+    pairs, issame, *_ = read_protocol("lfw", tmp_path)
     assert issame == [True, False] * 10
     assert relative(pairs, tmp_path)[6:8] == [
         ("Ann_4/Ann_4_0001.jpg", "Ann_4/Ann_4_0004.jpg"),
@@ -47,7 +47,7 @@ def cfp(tmp_path) -> Path:
 
 
 def test_cfp_fp(cfp):
-    pairs, issame, _ = read_protocol("cfp-fp", cfp)
+    pairs, issame, *_ = read_protocol("cfp-fp", cfp)
     assert issame == [True, False] * 10
     assert relative(pairs, cfp)[18:] == [
         ("Data/Images/010/frontal/01.jpg", "Data/Images/010/profile/01.jpg"),
@@ -105,7 +105,7 @@ def agedb(tmp_path) -> Path:
 @pytest.mark.parametrize("images", ["03_Protocol_Images", "."])
 def test_agedb_30(images, agedb):
     (agedb / images).mkdir(exist_ok=True)
-    pairs, issame, _ = read_protocol("agedb-30", agedb)
+    pairs, issame, *_ = read_protocol("agedb-30", agedb)
     assert issame == [True, False] * 10
     assert relative(pairs, agedb / images)[4:6] == [
         ("Ann_3_30_f.jpg", "Ann_3_60_f.jpg"),
@@ -115,7 +115,7 @@ def test_agedb_30(images, agedb):
 
 def test_agedb_30_as_text(tmp_path):
     lst = write(tmp_path / "agedb_30_pair.txt", "00001.jpg 00002.jpg 1", "00003.jpg 00004.jpg -1")
-    pairs, issame, _ = read_protocol("agedb-30", tmp_path, lst)
+    pairs, issame, *_ = read_protocol("agedb-30", tmp_path, lst)
     assert issame == [True, False]
     assert relative(pairs, tmp_path) == [("00001.jpg", "00002.jpg"), ("00003.jpg", "00004.jpg")]
 
@@ -154,7 +154,7 @@ def flat_lists() -> dict[str, list[str]]:
 def test_calfw_and_cplfw(name, images, tmp_path):
     (tmp_path / images).mkdir(exist_ok=True)
     write(tmp_path / PROTOCOLS[name][1], *flat_lists()[name])
-    pairs, issame, _ = read_protocol(name, tmp_path)
+    pairs, issame, *_ = read_protocol(name, tmp_path)
     assert issame == [True, True, False, False] * 10
     assert relative(pairs, tmp_path / images)[8:12] == [
         ("Ann_4_0001.jpg", "Ann_4_0002.jpg"),

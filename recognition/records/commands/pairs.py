@@ -39,9 +39,9 @@ def run(given: argparse.Namespace) -> None:
     if given.num_pairs is not None and (given.protocol or given.list):
         raise InputError("--num-pairs is for pairs that are drawn; a list has its own number: leave it out")
     if given.protocol:
-        pairs, issame, _ = read_protocol(given.protocol, given.folder, given.list)
+        pairs, issame, *_ = read_protocol(given.protocol, given.folder, given.list)
     elif given.list:
-        pairs, issame, _ = read_pair_list(given.list, given.folder)
+        pairs, issame, *_ = read_pair_list(given.list, given.folder)
     else:
         pairs, issame = make_pairs(given.folder, num_pairs=given.num_pairs, seed=given.seed)
     encoded = encode_pairs(pairs, issame, open_prepare(given), skip_bad=given.skip_bad)
