@@ -1,6 +1,6 @@
 """How far chance alone moves the figures of a set of pairs, and what differs between two models on the same pairs.
 
-Intervals are percentiles. Where three or four impostors decide a TAR they hold the truth in 86 to 94 of 100 cases, not 95.
+Intervals are percentiles. Where three or four impostors decide a TAR, they hold the truth in 86 to 94 of 100 cases.
 """
 
 from __future__ import annotations
