@@ -166,7 +166,8 @@ def _pictures(targets: Sequence[PairsTarget], size: tuple[int, int]) -> tuple[st
     if not targets:
         return "drawn faces", drawn_faces(size=size[0])
     images_NHWC = targets[0].pairs.images
-    return f"pictures of {targets[0].name}", images_NHWC[spread(len(images_NHWC), MOST_PICTURES)]
+    chosen = spread(len(images_NHWC), MOST_PICTURES)
+    return f"pictures of {targets[0].name}", np.stack([images_NHWC[index] for index in chosen])
 
 
 def _embeddings(model: Embedder, images_NHWC: np.ndarray, what: str) -> np.ndarray:

@@ -76,8 +76,13 @@ def test_grouped_convolution_in_bfloat16_equals_float32(channels, groups, stride
         out.backward(torch.ones_like(out))
         outs.append(out.float())
         grads.append((leaf.grad.float(), conv.weight.grad))
-    torch.testing.assert_close(outs[1], outs[0], rtol=2**-8, atol=2**-8)
-    torch.testing.assert_close(grads[1][0], grads[0][0], rtol=2**-8, atol=2**-8)
+    # Processors without kernels of their own for it add up the nine taps in bfloat16, each sum rounded by 2^-9.
+    rounding = 9 * 2**-9
+    magnitude = F.conv2d(x.abs(), conv.weight.abs(), None, stride, 1, 1, groups)
+    assert ((outs[1] - outs[0]).abs() <= rounding * magnitude).all()
+    leaf = torch.zeros_like(x, requires_grad=True)
+    F.conv2d(leaf, conv.weight.detach().abs(), None, stride, 1, 1, groups).backward(torch.ones_like(outs[0]))
+    assert ((grads[1][0] - grads[0][0]).abs() <= rounding * leaf.grad).all()
     torch.testing.assert_close(grads[1][1], grads[0][1], rtol=2**-7, atol=2**-4)
 
 

