@@ -76,7 +76,7 @@ def unrolled_estimate(
 
 
 def flow_loss(pred: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
-    """Mean of (pred - (x1 - x0))^2 over samples and elements, at least float32: arXiv:2210.02747, eq. 14."""
+    """Mean of (pred - (x1 - x0))^2 over samples and elements, at least float32: arXiv:2209.03003, eq. 1."""
     wide = torch.promote_types(pred.dtype, torch.float32)
     return (pred.to(wide) - velocity(x0.to(wide), x1.to(wide))).square().mean()
 

@@ -4,9 +4,17 @@ The middle of the decoder, with its attention, is small and sees all: it runs on
 take nearly all of the memory, and are convolutions and group norms. They first run on the whole without a graph, which
 gives the picture to find the face in, and the statistics of every group norm; then with a graph on the window alone,
 normalised by these. With a halo of the convolutions' reach, the window shows the pixels of the whole to rounding. The
-gradient lacks what pixels outside the window do to those inside by way of the statistics. For a loss that looks at a
-direction, as a cosine does, it has a cosine of 0.998 and more to the exact one in what was measured; for the plain sum
-of squares, which these statistics decide, 0.89 to 0.99.
+gradient lacks what pixels outside the window do to those inside by way of the statistics.
+
+Measured on decoders as they are initialised, with a loss that looks at a direction, as a cosine does: the gradient has a
+cosine of 0.998 and more to the exact one. In Flux's shape at an eighth of its width, at 512 pixels with a face of 205:
+
+    halo      peak memory    pixels off by (rms)    cosine of the gradient
+    whole     786 MB
+    13        682 MB         0.0002 %               0.99996                   `halo_of`
+    4         302 MB         1 %                    0.9998
+    2         240 MB         8 %                    0.994
+    4, with `recompute_blocks` 160 MB; the whole with it 430 MB
 """
 
 from __future__ import annotations
@@ -170,7 +178,7 @@ def _recorded(norms: list[nn.Module]) -> Iterator[dict[nn.Module, tuple[Tensor, 
 
 @contextmanager
 def _given(statistics: Statistics, block: nn.Module) -> Iterator[None]:
-    """Inside, the block's group norms normalise by these statistics (Wu and He, arXiv:1803.08494, eq. 1 and 6).
+    """Inside, the block's group norms normalise by these statistics (Wu and He, arXiv:1803.08494, eq. 1).
 
     d mean = sum(dx) / N and d variance = 2 sum((x - mean) dx) / N, N of the whole: exact for the pixels at hand.
     """

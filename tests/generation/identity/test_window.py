@@ -84,6 +84,19 @@ def test_the_gradient_is_the_whole_one_but_for_pixels_outside(attention):
     assert 0.99 < grads[0].norm() / grads[1].norm() < 1.01
 
 
+def test_a_window_of_all_has_the_whole_gradient():
+    """The statistics' own part of it included, which decides the gradient of a sum of squares."""
+    vae = small_vae().requires_grad_(False).double()
+    everything = Windows(torch.zeros(2, 2, dtype=torch.int64), height=16, width=16)
+    grads = []
+    for whole in (True, False):
+        latents = latents_of(vae, side=16).double().requires_grad_()
+        picture = decode(vae, latents) if whole else decode_windows(vae, decode_whole(vae, latents), everything)
+        picture.square().sum().backward()
+        grads.append(latents.grad)
+    assert torch.allclose(*grads, rtol=1e-9, atol=1e-9 * grads[0].abs().max())
+
+
 def test_recomputed_windows_are_the_same_and_all_hooks_are_gone():
     vae = small_vae().requires_grad_(False)
 
