@@ -6,8 +6,8 @@ gives the picture to find the face in, and the statistics of every group norm; t
 normalised by these. With a halo of the convolutions' reach, the window shows the pixels of the whole to rounding. The
 gradient lacks what pixels outside the window do to those inside by way of the statistics.
 
-Measured on decoders as they are initialised, with a loss that looks at a direction, as a cosine does: the gradient has a
-cosine of 0.998 and more to the exact one. In Flux's shape at an eighth of its width, at 512 pixels with a face of 205:
+Measured on decoders as they are initialised, with a loss that looks at a direction, as a cosine does: the gradient has
+a cosine of 0.998 and more to the exact one. In Flux's shape at an eighth of its width, 512 pixels, a face of 205:
 
     halo      peak memory    pixels off by (rms)    cosine of the gradient
     whole     786 MB
