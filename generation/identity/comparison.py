@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -123,21 +124,23 @@ class FaceComparison:
             with torch.no_grad():
                 seen_BCHW = GivenPictures(img01_BCHW[list(new.values())]).seen_BCHW
                 names = None if keys is None else [str(key) for key in new]
-                for key, found in zip(new, self.finder(seen_BCHW, names)):
-                    known[key] = Reference(found if _usable(found) else None, tuple(img01_BCHW.shape[2:]))
+                sides = tuple(img01_BCHW.shape[2:])
+                for key, found in zip(new, self.finder(seen_BCHW, names), strict=True):
+                    known[key] = Reference(found if _usable(found, sides) else None, sides)
         return {index: known[key_of[index]] for index in indices}
 
     def _find(self, pictures: Pictures, pairs: list[_Pair], keys: Sequence[str] | None, why: list[str]) -> None:
         """Note each pair's face and how it is aligned, or in `why` the reason why there is none."""
         seen_BCHW = pictures.seen_BCHW
+        sides = tuple(seen_BCHW.shape[2:])
         finite = seen_BCHW.isfinite().flatten(1).all(1).tolist()
         with torch.no_grad():
             names = None if keys is None else [keys[pair.index] for pair in pairs]
             faces = self.finder(seen_BCHW.nan_to_num(), names)
-        for pair, face, is_finite in zip(pairs, faces, finite):
-            pair.face, pair.found = (face, DETECT) if _usable(face) else (None, "")
+        for pair, face, is_finite in zip(pairs, faces, finite, strict=True):
+            pair.face, pair.found = (face, DETECT) if _usable(face, sides) else (None, "")
             if pair.face is None and self.gen_face_source == REFERENCE:
-                pair.face, pair.found = _placed(pair.reference, tuple(seen_BCHW.shape[2:])), REFERENCE
+                pair.face, pair.found = _placed(pair.reference, sides), REFERENCE
             if not is_finite or pair.face is None:
                 why[pair.index] = NO_FACE if is_finite else NOT_FINITE
                 continue
@@ -154,7 +157,7 @@ class FaceComparison:
             with torch.no_grad():
                 references = GivenPictures(ref_img01_BCHW[[pair.index for pair in lacking]])
                 places = [(pair.reference.found, pair.mode) for pair in lacking]
-                embedded = self.embed(references.crops(self._matrices(places, ref_img01_BCHW), self.size))
+                embedded = self.embed(references.crops(self._matrices(places, references.seen_BCHW), self.size))
             for place, pair in enumerate(lacking):
                 pair.reference.features[pair.mode] = tuple(vectors_ND[place] for vectors_ND in embedded)
         places = [(pair.face, pair.mode) for pair in pairs]
@@ -196,12 +199,12 @@ def _details(why: list[str], pairs: list[_Pair], distance_N: Tensor | None, like
     return FaceLossDetails(per_sample_B, valid_B, tuple(why), tuple(aligned), tuple(found))
 
 
-def _usable(found: Found | None) -> bool:
-    """A face whose box has at least a pixel."""
+def _usable(found: Found | None, sides: tuple[int, int]) -> bool:
+    """A face whose box has at least a pixel, and one in common with the picture of these sides (height, width)."""
     if found is None:
         return False
     x1, y1, x2, y2 = found.box_4.tolist()
-    return x2 - x1 >= 1 and y2 - y1 >= 1  # not for NaN either
+    return min(x2, sides[1]) - max(x1, 0) >= 1 and min(y2, sides[0]) - max(y1, 0) >= 1 and x2 - x1 + y2 - y1 < math.inf
 
 
 def _placed(reference: Reference, sides: tuple[int, int]) -> Found:

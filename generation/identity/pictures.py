@@ -154,14 +154,15 @@ def require_img01(img_BCHW: Tensor, what: str, *, decoded: bool = False) -> None
         raise InputError(
             f"{what} are {img_BCHW.dtype} {tuple(img_BCHW.shape)}; give RGB pictures in [0, 1], float (B, 3, H, W)"
         )
-    if not len(img_BCHW):
-        return
     values = img_BCHW.detach()
-    low, high = float(values.min()), float(values.max())
+    finite = values[values.isfinite()]
+    if len(finite) < values.numel() and not decoded:
+        raise InputError(f"{what} are not finite in {values.numel() - len(finite)} values; look at how they are read")
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     if low >= -STRAY and high <= 1 + STRAY:
         return
-    stray = ((values < -STRAY) | (values > 1 + STRAY)).float().mean()
-    if decoded and not stray > MOST_STRAY_SHARE:  # nor for NaN, which is a matter of one sample
+    share = ((finite < -STRAY) | (finite > 1 + STRAY)).float().mean()
+    if decoded and share <= MOST_STRAY_SHARE:
         return
     hint = "x / 2 + 0.5 if they are in [-1, 1]" if high <= 1 + STRAY else "x / 255 if they are pixel values"
     raise InputError(f"{what} have values from {low:.3g} to {high:.3g}; give pictures in [0, 1]: {hint}")

@@ -145,9 +145,18 @@ def test_the_place_of_the_reference_serves_where_nothing_is_found(align_mode):
 
 
 def test_a_box_without_a_pixel_is_no_face():
-    nothing = [face((5.0, 5.0, 5.0, 9.0)), face((float("nan"), 1.0, 9.0, 9.0))]
-    total, details = loss_of(faces=(GOOD, *nothing))(marked([0, 0, 1]), marked([1, 2, 0]), return_details=True)
-    assert details.why == (NO_FACE, NO_FACE, NO_REFERENCE_FACE)
+    nothing = [
+        face((5.0, 5.0, 5.0, 9.0)),
+        face((float("nan"), 1.0, 9.0, 9.0)),
+        face((1.0, 1.0, 9.0, float("nan"))),
+        face((1.0, 1.0, 9.0, float("inf"))),
+        face((30.0, 1.0, 40.0, 9.0)),  # beside the picture
+    ]
+    loss = loss_of(faces=(GOOD, *nothing))
+    _, details = loss(marked([0] * 5), marked([1, 2, 3, 4, 5]), return_details=True)
+    assert details.why == (NO_FACE,) * 5
+    _, details = loss(marked([1, 2, 3, 4, 5]), marked([0] * 5), return_details=True)
+    assert details.why == (NO_REFERENCE_FACE,) * 5
 
 
 @pytest.mark.parametrize(
@@ -156,6 +165,7 @@ def test_a_box_without_a_pixel_is_no_face():
         (marked(0) * 2 - 1, marked(0), r"ref_images have values from -1 to .*: x / 2 \+ 0.5 if they are in \[-1"),
         (marked(0), marked(0) * 2 - 1, r"gen_images have values from -.*: x / 2 \+ 0.5"),
         (marked(0) * 255, marked(0), r"ref_images have values .*: x / 255 if they are pixel values"),
+        (marked(0) / 0, marked(0), r"ref_images are not finite in 1728 values"),
         (marked(0), marked(0)[:, :1], r"gen_images are torch.float32 \(1, 1, 24, 24\); give RGB pictures"),
         ((marked(0) * 255).byte(), marked(0), r"ref_images are torch.uint8"),
     ],
