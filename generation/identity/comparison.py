@@ -56,7 +56,8 @@ class FaceComparison:
     takes the reference's face where none is found in a picture, at the same place in the picture.
 
     References are found and embedded once for each of their keys, which stand for the same picture as long as this
-    object lives; without keys, in each call.
+    object lives; without keys, in each call. With keys each is embedded alone: its last bits then do not depend on
+    which others came with it, so that a run that is resumed, and knows none, goes on exactly.
     """
 
     embed: Callable[[Tensor], Features]
@@ -107,7 +108,8 @@ class FaceComparison:
             kept = [place for place, pair in enumerate(pairs) if not why[pair.index]]
             pairs = [pairs[place] for place in kept]
         if pairs:
-            distance_N = self._distances(ref_img01_BCHW, pictures.take(kept), pairs)
+            self._embed_references(ref_img01_BCHW, pairs, alone=ref_keys is not None)
+            distance_N = self._distances(pictures.take(kept), pairs)
             weight_N = 1.0 if weight_B is None else weight_B.to(distance_N)[[pair.index for pair in pairs]]
             loss = loss + (weight_N * distance_N).mean()
         self.skips.note(why, ref_keys)
@@ -150,16 +152,21 @@ class FaceComparison:
             )
             pair.mode = KPS if upright else BBOX
 
-    def _distances(self, ref_img01_BCHW: Tensor, pictures: Pictures, pairs: list[_Pair]) -> Tensor:
-        """1 - cosine of each pair, (N,): 0 to 2, the weighted mean over features."""
+    @torch.no_grad()
+    def _embed_references(self, img01_BCHW: Tensor, pairs: list[_Pair], *, alone: bool) -> None:
+        """Give each pair's reference the features of its alignment, where it has not got them."""
         new = {(id(pair.reference), pair.mode): pair for pair in pairs if pair.mode not in pair.reference.features}
-        if lacking := list(new.values()):
-            with torch.no_grad():
-                references = GivenPictures(ref_img01_BCHW[[pair.index for pair in lacking]])
-                places = [(pair.reference.found, pair.mode) for pair in lacking]
-                embedded = self.embed(references.crops(self._matrices(places, references.seen_BCHW), self.size))
-            for place, pair in enumerate(lacking):
-                pair.reference.features[pair.mode] = tuple(vectors_ND[place] for vectors_ND in embedded)
+        lacking = list(new.values())
+        at_once = 1 if alone else max(1, len(lacking))
+        for some in (lacking[start : start + at_once] for start in range(0, len(lacking), at_once)):
+            pictures = GivenPictures(img01_BCHW[[pair.index for pair in some]])
+            places = [(pair.reference.found, pair.mode) for pair in some]
+            features = self.embed(pictures.crops(self._matrices(places, pictures.seen_BCHW), self.size))
+            for pair, *vectors in zip(some, *features):
+                pair.reference.features[pair.mode] = tuple(vectors)
+
+    def _distances(self, pictures: Pictures, pairs: list[_Pair]) -> Tensor:
+        """1 - cosine of each pair, (N,): 0 to 2, the weighted mean over features."""
         places = [(pair.face, pair.mode) for pair in pairs]
         features = self.embed(pictures.crops(self._matrices(places, pictures.seen_BCHW), self.size))
         wanted = zip(*(pair.reference.features[pair.mode] for pair in pairs))

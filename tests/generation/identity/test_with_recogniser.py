@@ -53,6 +53,12 @@ def test_aligned_by_points_it_is_the_distance_of_recognition_itself(folder, netw
     assert np.abs(details.per_sample_B.numpy() - expected).max() < 2e-5
 
 
+def test_a_kept_reference_has_the_same_bits_whoever_came_with_it(folder):
+    gen, at_first, resumed = portraits(1), opened(folder), opened(folder)
+    at_first(portraits(0, 2, 3), portraits(1, 1, 1), ref_keys=["0", "2", "3"])
+    assert at_first(portraits(3), gen, ref_keys=["3"]) == resumed(portraits(3), gen, ref_keys=["3"])
+
+
 def test_layers_are_compared_by_their_means_and_weighted(folder):
     weights = [0.1, 0.2, 0.3, 0.4, 1.0]
     ref, gen = portraits(0, 1), portraits(1, 2)
