@@ -50,8 +50,8 @@ def test_one_latent_pixel_less_of_halo_is_not_enough():
         for conv in vae.decoder.modules():
             if isinstance(conv, torch.nn.Conv2d):
                 conv.weight.abs_()
-        latents = latents_of(vae, side=SIDE).double()
-        for halo, exact in ((9, True), (8, True), (7, False), (3, False)):
+        latents = latents_of(vae, count=1, side=SIDE).double()
+        for halo, exact in ((8, True), (7, False)):
             part, whole = window_and_whole(vae.double(), latents, halo, (60, 60), (64, 64))
             assert ((part - whole).abs().max() < 1e-12 * whole.abs().max()) == exact, halo
 
@@ -115,11 +115,11 @@ def test_a_window_takes_less_memory_than_the_whole():
     vae = small_vae().requires_grad_(False)
 
     def run(decoded):
-        latents = latents_of(vae, count=1, side=64).requires_grad_()
+        latents = latents_of(vae, count=1, side=48).requires_grad_()
         decoded(latents).square().sum().backward()
         return latents.grad
 
-    windows = Windows(torch.tensor([[20, 20]]), height=24, width=24)
+    windows = Windows(torch.tensor([[15, 15]]), height=18, width=18)
     whole_memory, _ = measure(lambda: run(lambda latents: decode(vae, latents)))
     memory, _ = measure(lambda: run(lambda latents: decode_windows(vae, decode_whole(vae, latents), windows)))
     assert memory.peak_bytes < 0.5 * whole_memory.peak_bytes
