@@ -181,9 +181,11 @@ class FaceComparison:
         matrices = []
         for found, mode in places:
             if mode == KPS:
-                matrices.append(similarity_matrices(found.points_52.to(like)[None], template_52))
+                matrices.append(similarity_matrices(torch.as_tensor(found.points_52).to(like)[None], template_52))
             else:
-                matrices.append(box_matrices(square_boxes(found.box_4.to(like)[None], self.margin), self.size))
+                matrices.append(
+                    box_matrices(square_boxes(torch.as_tensor(found.box_4).to(like)[None], self.margin), self.size)
+                )
         return torch.cat(matrices)
 
 
@@ -219,11 +221,8 @@ def _placed(reference: Reference, sides: tuple[int, int]) -> Found:
 
     Pixels are areas: what is at x, counted from the centre of the first pixel, moves to (x + 0.5) * scale - 0.5.
     """
+    scale_2 = torch.tensor([now / then for now, then in zip(sides, reference.sides)][::-1])
     found = reference.found
-    scale_2 = found.box_4.new_tensor([now / then for now, then in zip(sides, reference.sides)][::-1])
-
-    def moved(places: Tensor) -> Tensor:
-        return ((places.reshape(-1, 2) + 0.5) * scale_2 - 0.5).reshape(places.shape)
-
-    points_52 = None if found.points_52 is None else moved(found.points_52)
-    return replace(found, box_4=moved(found.box_4), points_52=points_52)
+    box_4 = ((torch.as_tensor(found.box_4).reshape(2, 2) + 0.5) * scale_2 - 0.5).flatten()
+    points_52 = None if found.points_52 is None else (torch.as_tensor(found.points_52) + 0.5) * scale_2 - 0.5
+    return replace(found, box_4=box_4, points_52=points_52)

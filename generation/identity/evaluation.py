@@ -14,7 +14,6 @@ from generation.detection import FaceFinder, open_finder
 from generation.identity.comparison import DETECT, KPS, PACK, FaceComparison, Features
 from generation.identity.gate import FaceLossDetails
 from generation.identity.pictures import GivenPictures, Pictures, require_img01
-from generation.packs import is_pack, recogniser_of
 from recognition.embedding.models import open_embedder
 from recognition.errors import InputError
 from recognition.faces.alignment import SIZE
@@ -44,10 +43,8 @@ class ArcFaceLoss:
         gen_face_source: str = DETECT,
         device: str | torch.device = "cpu",
     ) -> None:
-        pack = is_pack(model_name)
-        model = recogniser_of(model_name, root) if pack else Path(model_name)
-        if finder is None:
-            finder = model_name if pack else PACK
+        model, own_finder = _model_of(model_name, root)
+        finder = own_finder if finder is None else finder
         self.embedder = open_embedder(model, device=pick_device(str(device)))
         size = self.embedder.size or (SIZE, SIZE)
         if size[0] != size[1]:
@@ -99,3 +96,12 @@ class ArcFaceLoss:
 
     def _features(self, crop_NCSS: Tensor) -> Features:
         return (self.embedder(crop_NCSS * 2 - 1),)
+
+
+def _model_of(model_name: str | PathLike, root: str | PathLike | None) -> tuple[Path, str | PathLike]:
+    """The recogniser's file or run directory, and the detector that goes with it."""
+    if Path(model_name).is_file():
+        return Path(model_name), PACK
+    from generation.packs import is_pack, recogniser_of
+
+    return (recogniser_of(model_name, root), model_name) if is_pack(model_name) else (Path(model_name), PACK)
