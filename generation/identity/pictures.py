@@ -82,12 +82,10 @@ class LatentPictures:
     def seen_BCHW(self) -> Tensor:
         return self.decoded.seen_BCHW
 
-    def take(self, indices: list[int]) -> LatentPictures:
-        if "decoded" not in self.__dict__:
-            return LatentPictures(self.vae, self.latents_BCHW[indices], self.side)
-        taken = LatentPictures(self.vae, self.latents_BCHW[indices], self.side)
-        taken.decoded = self.decoded.take(indices)
-        return taken
+    def take(self, indices: list[int]) -> LatentPictures | GivenPictures:
+        if "decoded" in self.__dict__:
+            return self.decoded.take(indices)
+        return LatentPictures(self.vae, self.latents_BCHW[indices], self.side)
 
     def crops(self, matrix_B23: Tensor, size: int) -> Tensor:
         return self.decoded.crops(matrix_B23, size)

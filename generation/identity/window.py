@@ -98,16 +98,17 @@ def windows_of(boxes_B4: Tensor, height: int, width: int, *, scale: int, halo: i
 
 
 def reach_of(matrix_B23: Tensor, size: int) -> Tensor:
-    """The boxes (B, 4) of all pixels that a bilinear crop of `size` pixels square reads, x1 y1 x2 y2 in the picture.
+    """The boxes (B, 4) of all pixels that a crop of `size` pixels square reads, x1 y1 x2 y2 in the picture.
 
-    `matrix_B23` maps the picture to the crop. A crop that shrinks its picture reads all between its own pixels, too.
+    `matrix_B23` maps the picture to the crop. Bilinear sampling reads a pixel beyond; where the picture shrinks, and is
+    first averaged over blocks of as many pixels as become one, a block beyond and the half of the block itself.
     """
     last = size - 1
     corners_42 = torch.tensor([[0, 0], [last, 0], [0, last], [last, last]], dtype=torch.float64)
     linear_B22, shift_B2 = matrix_B23[:, :, :2].double(), matrix_B23[:, :, 2].double()
     inverse_B22 = torch.linalg.inv(linear_B22)
     places_B42 = (corners_42.to(shift_B2) - shift_B2[:, None]) @ inverse_B22.mT
-    beyond_B1 = inverse_B22.abs().sum(2).amax(1)[:, None].clamp(min=1)
+    beyond_B1 = (2 * inverse_B22.abs().sum(2).amax(1)[:, None]).clamp(min=1)
     return torch.cat([places_B42.amin(1) - beyond_B1, places_B42.amax(1) + beyond_B1], 1)
 
 

@@ -9,7 +9,7 @@ from generation.identity.latents import decode, side_of
 from generation.identity.wrappers import DifferentiableFaceLossWrapper, FaceLossWrapper
 from recognition.errors import InputError
 from tests.generation.identity.drawn_faces import Everywhere, portraits, weights_file
-from tests.generation.identity.linear_faces import ByMark, face
+from tests.generation.identity.linear_faces import ByMark, LinearFaces, face
 from tests.generation.identity.small_vae import latents_of, small_vae
 from tests.planning.measured import measure
 
@@ -118,6 +118,17 @@ def test_a_window_has_the_loss_and_nearly_the_gradient_of_the_whole(weights, att
     expected, expected_grad = gradient(wrapped(vae, weights, align_mode=align_mode), latents, references())
     assert torch.allclose(found, expected, atol=2e-5)
     assert torch.cosine_similarity(grad.flatten(), expected_grad.flatten(), dim=0) > 0.99
+
+
+@pytest.mark.parametrize("box", [(40.0, 44.0, 90.0, 92.0), (-9.0, 60.0, 70.0, 139.0)])
+def test_a_window_has_the_loss_of_the_whole_where_the_face_shrinks(box):
+    """Crops of 16 pixels: a face of 60 becomes a quarter."""
+    vae = small_vae()
+    latents = latents_of(vae, side=SIDE)
+    options = {"backbone": LinearFaces(), "finder": Everywhere(face(box)), "align_mode": "kps"}
+    whole = DifferentiableFaceLossWrapper(vae, device="cpu", **options)
+    windowed = DifferentiableFaceLossWrapper(vae, device="cpu", vae_window=True, **options)
+    assert torch.allclose(windowed(references(), latents), whole(references(), latents), atol=2e-5)
 
 
 def test_windows_and_recomputing_take_less_memory(weights):
