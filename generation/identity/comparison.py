@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from generation.alignment import box_matrices, similarity_matrices, square_boxes, usable_points
-from generation.detection import FaceFinder, Found
+from generation.alignment import box_matrices, similarity_matrices, square_boxes, template, usable_points
+from generation.detection import FaceFinder, Found, PrecomputedFinder
 from generation.identity.gate import NO_FACE, NO_REFERENCE_FACE, NOT_FINITE, FaceLossDetails, Skips, gate
 from generation.identity.pictures import GivenPictures, Pictures
 from recognition.errors import InputError
-from recognition.faces.alignment import template_points
 
 BBOX, KPS = "bbox", "kps"
 ALIGN_MODES = (BBOX, KPS)
@@ -53,7 +52,8 @@ class FaceComparison:
     `embed` maps crops img01 (N, 3, size, size) to features, of which `weights` has one weight each. `align_mode` "kps"
     turns faces upright by their five points, and takes both by their boxes, `margin` times as large and square, where
     one of the two has no usable points: crops that are made in two ways do not compare. `gen_face_source` "reference"
-    takes the reference's face where none is found in a picture, at the same place in the picture.
+    takes the reference's face where none is found in a picture, at the same place in the picture; with a finder that
+    goes by names and pictures without, always.
 
     References are found and embedded once for each of their keys, which stand for the same picture as long as this
     object lives; without keys, in each call. With keys each is embedded alone: its last bits then do not depend on
@@ -138,7 +138,11 @@ class FaceComparison:
         finite = seen_BCHW.isfinite().flatten(1).all(1).tolist()
         with torch.no_grad():
             names = None if keys is None else [keys[pair.index] for pair in pairs]
-            faces = self.finder(seen_BCHW.nan_to_num(), names)
+            nameless = names is None and isinstance(self.finder, PrecomputedFinder)
+            if nameless and self.gen_face_source == REFERENCE:
+                faces: list[Found | None] = [None] * len(pairs)  # known are the references alone
+            else:
+                faces = self.finder(seen_BCHW.nan_to_num(), names)
         for pair, face, is_finite in zip(pairs, faces, finite, strict=True):
             pair.face, pair.found = (face, DETECT) if _usable(face, sides) else (None, "")
             if pair.face is None and self.gen_face_source == REFERENCE:
@@ -177,15 +181,13 @@ class FaceComparison:
 
     def _matrices(self, places: list[tuple[Found, str]], like: Tensor) -> Tensor:
         """Picture -> crop for each face by its own alignment, (N, 2, 3) on the device of `like`."""
-        template_52 = torch.from_numpy(template_points(self.size)).to(like)
+        template_52 = template(self.size, device=like.device)
         matrices = []
         for found, mode in places:
             if mode == KPS:
-                matrices.append(similarity_matrices(torch.as_tensor(found.points_52).to(like)[None], template_52))
+                matrices.append(similarity_matrices(found.points_52.to(like)[None], template_52))
             else:
-                matrices.append(
-                    box_matrices(square_boxes(torch.as_tensor(found.box_4).to(like)[None], self.margin), self.size)
-                )
+                matrices.append(box_matrices(square_boxes(found.box_4.to(like)[None], self.margin), self.size))
         return torch.cat(matrices)
 
 
@@ -223,6 +225,6 @@ def _placed(reference: Reference, sides: tuple[int, int]) -> Found:
     """
     scale_2 = torch.tensor([now / then for now, then in zip(sides, reference.sides)][::-1])
     found = reference.found
-    box_4 = ((torch.as_tensor(found.box_4).reshape(2, 2) + 0.5) * scale_2 - 0.5).flatten()
-    points_52 = None if found.points_52 is None else (torch.as_tensor(found.points_52) + 0.5) * scale_2 - 0.5
+    box_4 = ((found.box_4.reshape(2, 2) + 0.5) * scale_2 - 0.5).flatten()
+    points_52 = None if found.points_52 is None else (found.points_52 + 0.5) * scale_2 - 0.5
     return replace(found, box_4=box_4, points_52=points_52)

@@ -14,6 +14,7 @@ from generation.detection import FaceFinder, open_finder
 from generation.identity.comparison import DETECT, KPS, PACK, FaceComparison, Features
 from generation.identity.gate import FaceLossDetails
 from generation.identity.pictures import GivenPictures, Pictures, require_img01
+from generation.packs import PACKS, RECOGNITION, is_pack, recogniser_of
 from recognition.embedding.models import open_embedder
 from recognition.errors import InputError
 from recognition.faces.alignment import SIZE
@@ -100,8 +101,6 @@ class ArcFaceLoss:
 
 def _model_of(model_name: str | PathLike, root: str | PathLike | None) -> tuple[Path, str | PathLike]:
     """The recogniser's file or run directory, and the detector that goes with it."""
-    if Path(model_name).is_file():
-        return Path(model_name), PACK
-    from generation.packs import is_pack, recogniser_of
-
-    return (recogniser_of(model_name, root), model_name) if is_pack(model_name) else (Path(model_name), PACK)
+    model = Path(model_name)
+    of_pack = is_pack(model.name) or any((model / pack.files[RECOGNITION]).is_file() for pack in PACKS.values())
+    return (recogniser_of(model_name, root), model_name) if of_pack else (model, PACK)

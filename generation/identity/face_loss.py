@@ -48,7 +48,7 @@ class DifferentiableFaceLoss(nn.Module):
         margin: float = 1.2,
         gen_face_source: str = DETECT,
         layer_weights: Sequence[float] | None = None,
-        backbone: nn.Module | None = None,
+        backbone: FrozenBackbone | None = None,
     ) -> None:
         super().__init__()
         if layer_weights is not None and len(layer_weights) != 5:
@@ -129,7 +129,7 @@ class DifferentiableFaceLoss(nn.Module):
         return self.comparison.skips.counts
 
     def _features(self, crop_NCSS: Tensor) -> Features:
-        crop_NCSS = crop_NCSS.to(next(self.backbone.parameters()).device)  # references may still lie on the CPU
+        crop_NCSS = crop_NCSS.to(self.backbone.device)  # references may still lie on the CPU
         if not self.uses_layers:
             return (self.backbone(crop_NCSS),)
         taps = self.backbone.taps(crop_NCSS)

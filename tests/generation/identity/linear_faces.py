@@ -55,6 +55,10 @@ class LinearFaces(nn.Module):
         self.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
         self.calls = []
 
+    @property
+    def device(self) -> torch.device:
+        return self.weight.device
+
     def forward(self, img01_BCHW: Tensor) -> Tensor:
         self.calls.append(len(img01_BCHW))
         return (img01_BCHW.flatten(1).to(self.weight.dtype) - 0.5) @ self.weight

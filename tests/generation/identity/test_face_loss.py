@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from generation.alignment import box_matrices, crop, similarity_matrices, square_boxes
+from generation.detection import PrecomputedFinder
 from generation.identity.face_loss import DifferentiableFaceLoss
 from generation.identity.gate import NO_FACE, NO_REFERENCE_FACE, NOT_FINITE, OTHER_DATA_TYPE, WEIGHTLESS
 from recognition.errors import InputError
@@ -144,6 +145,19 @@ def test_the_place_of_the_reference_serves_where_nothing_is_found(align_mode):
     placed = face((8.5, 8.5, 38.5, 38.5))
     expected = by_hand(loss, ref[0], gen[0], GOOD, placed, align_mode)
     assert torch.allclose(details.per_sample_B[0], expected, atol=1e-5)
+
+
+def test_known_places_of_references_serve_pictures_without_names():
+    known = PrecomputedFinder({"a": GOOD, "b": None})
+    loss = DifferentiableFaceLoss(device="cpu", backbone=LinearFaces(), finder=known, gen_face_source="reference")
+    ref, gen = marked([0, 0], seed=1), marked([0, 0])
+    _, details = loss(ref, gen, ref_keys=["a", "b"], return_details=True)
+    assert details.found == ("reference", "")
+    assert torch.allclose(details.per_sample_B[0], by_hand(loss, ref[0], gen[0], GOOD, GOOD, "bbox"), atol=1e-6)
+    _, details = loss(ref, gen, ref_keys=["a", "a"], gen_keys=["a", "b"], return_details=True)
+    assert details.found == ("detect", "reference")
+    with pytest.raises(InputError, match="known by name"):
+        DifferentiableFaceLoss(device="cpu", backbone=LinearFaces(), finder=known)(ref, gen, ref_keys=["a", "a"])
 
 
 def test_a_box_without_a_pixel_is_no_face():

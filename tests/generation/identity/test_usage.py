@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from recognition.errors import InputError
 from recognition.export.onnx_file import export_onnx
 from recognition.faces.alignment import TEMPLATE_52
 from tests.faces.small_models import SIDE, write_scrfd
@@ -80,6 +81,19 @@ def test_the_loss_of_pictures(root, weights):
     )
     loss.backward()
     assert gen_images.grad.flatten(1).norm(dim=1).min() > 0
+
+
+def test_a_pack_is_known_by_its_files_too(root):
+    from generation import ArcFaceLoss
+
+    pack = root / "models" / "buffalo_l"
+    renamed = pack.rename(root / "models" / "mine")
+    try:
+        assert ArcFaceLoss(renamed)(pictures(2), pictures(2)) < 1e-6
+        with pytest.raises(InputError, match=r"w600k_r50.onnx of buffalo_l \(recognition\) is not there"):
+            ArcFaceLoss("buffalo_l", root)
+    finally:
+        renamed.rename(pack)
 
 
 def test_evaluation(root, capsys):
