@@ -20,7 +20,7 @@ from recognition.report.names import model_names
 from recognition.report.writing import require_writable, write_report
 from recognition.runtime import start_runtime
 from recognition.targets.opening import open_targets
-from recognition.targets.scoring import score_all
+from recognition.targets.scoring import require_all_scored, score_all
 from recognition.targets.target import DIAGNOSES, Options
 from recognition.training.metrics import read_rows
 from recognition.verification.bootstrap import REPLICATES
@@ -51,13 +51,18 @@ def main() -> None:
         told = {key: getattr(given, key) for key in ("images", "groups", "detector", "replicates", "seed", "diagnose")}
         targets = open_targets(given.targets, Options(size=models[0].size, progress=runtime.is_main, **told))
         names = model_names([model.facts for model in models])
-        scored = score_all(targets, models, names, runtime=runtime, batch_size=given.batch_size)
-        if runtime.is_main and out is not None:
-            training = read_rows(given.models[0], "train") if len(models) == 1 else None
-            page = write_report(out, scored, models=[model.facts for model in models], training_rows=training)
-            print(f"report: {page}")
-        elif runtime.is_main:
+        scored = []
+        try:
+            scored.extend(score_all(targets, models, names, runtime=runtime, batch_size=given.batch_size))
+        finally:  # whatever ended it: hours of figures are worth their report
+            if runtime.is_main and out is not None and scored:
+                training = read_rows(given.models[0], "train") if len(models) == 1 else None
+                page = write_report(out, scored, models=[model.facts for model in models], training_rows=training)
+                print(f"report: {page}", flush=True)
+        if runtime.is_main and out is None:
             print("intervals, charts and the worst pairs are in the report, which --out DIR writes")
+        runtime.wait_for_all("the report")  # a launcher ends all ranks when one ends with an error
+        require_all_scored(scored, names)
 
 
 def is_run_directory(model: Path) -> bool:

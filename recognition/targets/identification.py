@@ -14,6 +14,7 @@ from recognition.embedding.files import FilePictures
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
+from recognition.embedding.symptoms import require_finite
 from recognition.errors import InputError
 from recognition.identification.folders import Gathering, gathered, tinyface_gathering
 from recognition.identification.rates import Rates, rates_of
@@ -124,20 +125,16 @@ class IdentificationTarget:
 
     def require_fit(self, model: Embedder) -> None:
         """InputError unless the model takes pictures of this size, or photos are aligned to the size that it takes."""
-        self._pictures_for(model)
-
-    def _pictures_for(self, model: Embedder) -> FilePictures:
-        pictures = self.pictures.made_for(model.size)
-        model.require_size(*pictures.size, self.name)
-        return pictures
+        self.pictures.fitted_to(model, self.name)
 
     def score(self, model: Embedder, *, runtime: Runtime, batch_size: int = 64) -> IdentificationOutcome:
         """Embed all pictures, enrol the gallery and search for every probe; all ranks get the same outcome."""
-        pictures, gathering = self._pictures_for(model), self.gathering
+        pictures, gathering = self.pictures.fitted_to(model, self.name), self.gathering
         embedded = embed_images(model, pictures, runtime=runtime, batch_size=batch_size, title=self.name)
         failures = pictures.all_failures(runtime)
         usable_N = np.ones(len(gathering.paths), bool)
         usable_N[list(failures)] = False
+        require_finite(np.where(usable_N[:, None], embedded.emb_ND, 0))
         is_probe_N = gathering.is_probe_N
         gallery, probes = (np.flatnonzero(of_kind & usable_N) for of_kind in (~is_probe_N, is_probe_N))
         if not len(gallery):

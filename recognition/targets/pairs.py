@@ -17,6 +17,7 @@ from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
 from recognition.embedding.pictures import pictures_at
+from recognition.embedding.symptoms import require_finite
 from recognition.runtime import Runtime
 from recognition.spread import spread
 from recognition.targets.group_column import read_groups
@@ -167,6 +168,7 @@ class PairsTarget:
         if isinstance(model, Embedder):
             pairs = self._pairs_for(model)
         embedded = embed_images(model, pairs.images, runtime=runtime, batch_size=batch_size, title=self.name)
+        require_finite(embedded.emb_ND)
         emb_ND = embedded.emb_ND if self.rows_N is None else embedded.emb_ND[self.rows_N]
         options, issame_P, findings = self.options, pairs.issame, ()
         result = verify_pairs(emb_ND, issame_P)
@@ -190,11 +192,11 @@ class PairsTarget:
         return self.pairs.images[index if self.rows_N is None else int(self.rows_N[index])]
 
     def _pairs_for(self, model: Embedder) -> Pairs:
-        pairs = self.pairs
-        if isinstance(pairs.images, FilePictures):
-            pairs = Pairs(pairs.images.made_for(model.size), pairs.issame)
-        model.require_size(*pairs.size, self.name)
-        return pairs
+        images = self.pairs.images
+        if isinstance(images, FilePictures):
+            return Pairs(images.fitted_to(model, self.name), self.pairs.issame)
+        model.require_size(*self.pairs.size, self.name)
+        return self.pairs
 
 
 def open_bin(name: str, path: Path, options: Options) -> PairsTarget:

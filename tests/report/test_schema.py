@@ -43,7 +43,7 @@ class Blank:
 
 def test_the_schema_is_one_and_has_the_reports_name():
     Draft202012Validator.check_schema(DOCUMENT)
-    assert DOCUMENT["$id"] == SCHEMA == DOCUMENT["properties"]["schema"]["const"] == "arcscale.verification.2"
+    assert DOCUMENT["$id"] == SCHEMA == DOCUMENT["properties"]["schema"]["const"] == "arcscale.verification.3"
 
 
 def test_a_report_of_every_kind_fits(report):

@@ -165,3 +165,10 @@ def test_a_model_of_another_size_is_refused(folder):
     other = dataclasses.replace(MODEL, size=(112, 112), facts={"file": "x.onnx"})
     with pytest.raises(InputError, match="set has pictures of 16x16 pixels, but x.onnx takes 112x112"):
         target.score(other, runtime=Runtime())
+
+
+def test_a_model_of_another_size_is_refused_before_anything_is_embedded(folder):
+    target = open_target(f"openset:{folder}", "set", Options())
+    with pytest.raises(InputError, match=r"set has pictures of 16x16 pixels, but big.onnx takes 48x48.*--detector"):
+        target.require_fit(Embedder(embed, (48, 48), {"file": "big.onnx"}))
+    target.require_fit(MODEL)

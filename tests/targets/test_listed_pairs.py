@@ -121,5 +121,5 @@ def test_aligned_pictures_stay_as_they_are_and_do_not_fit_a_model_of_another_siz
     pictures = FilePictures([str(tmp_path / "ann" / "0.jpg")])
     assert pictures.made_for((48, 48)) is pictures
     target = PairsTarget("set", Pairs(pictures, np.array([True, False] * 10)), rows_N=np.zeros(40, int))
-    with pytest.raises(InputError, match="set has pictures of 16x16 pixels, but big.onnx takes 48x48"):
+    with pytest.raises(InputError, match="set has pictures of 16x16 pixels, but big.onnx takes 48x48.*--detector"):
         target.require_fit(Embedder(embed, (48, 48), {"file": "big.onnx"}))

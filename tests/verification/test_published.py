@@ -183,5 +183,5 @@ def test_calfw_that_is_not_as_published(change, message, tmp_path):
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_list_that_is_not_there(name, tmp_path):
-    with pytest.raises(InputError, match=f"does not exist; give {name}'s published .* with --list"):
+    with pytest.raises(InputError, match=f"does not exist; put {name}'s published .* there"):
         read_protocol(name, tmp_path)
