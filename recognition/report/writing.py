@@ -35,7 +35,7 @@ from recognition.strict_json import finite
 from recognition.targets.pairs import MAX_POINTS
 from recognition.targets.target import Scored, Target
 
-SCHEMA = "arcscale.verification.2"
+SCHEMA = "arcscale.verification.3"
 BAD_RECORDS = 20
 PICTURE_PIXELS, JPEG_QUALITY = 112, 85
 _PROBE = ".writable"
