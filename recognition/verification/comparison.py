@@ -4,7 +4,7 @@ Differences are those on the same resamples (`bootstrap.py`). One pair was not s
 on any that was, for the one end in favour of the first and for the other in favour of the second. So a difference on a
 handful of pairs, all in favour of one model, has the p-value of the sign test, and not hardly any.
 McNemar's exact test takes the thresholds for given; as each model chose its own on these very pairs, it finds a
-difference where there is none in 5 to 8 % of all sets. So a difference in accuracy has to convince both.
+difference where there is none in 5 to 9 % of all sets. So a difference in accuracy has to convince both.
 """
 
 from __future__ import annotations
