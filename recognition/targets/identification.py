@@ -21,9 +21,8 @@ from recognition.identification.rates import Rates, rates_of
 from recognition.identification.search import Searched, enrolled, search_gallery
 from recognition.runtime import Runtime
 from recognition.targets.target import Options, open_aligner
-from recognition.verification.bootstrap import OUTER
 from recognition.verification.comparison import MCNEMAR, Comparison, judged
-from recognition.verification.intervals import mcnemar_p
+from recognition.verification.intervals import difference_interval, mcnemar_p
 
 WORST = 6
 NAMED_FAILURES = 20
@@ -178,10 +177,8 @@ def _compared(outcomes: Sequence[IdentificationOutcome], first: int, second: int
     if not mated.any() or not np.array_equal(one.probe_Q, other.probe_Q):
         return None  # pictures failed in one of them only: the probes are not the same
     found, too = (outcome.searched.rank_Q[mated] == 1 for outcome in (one, other))
-    between = found.astype(int) - too.astype(int)
+    alone = int((found & ~too).sum()), int((too & ~found).sum())
     difference = one.rates.ranks[1] - other.rates.ranks[1]
-    rng = np.random.default_rng(0)
-    drawn = rng.choice(between, (1000, len(between))).mean(axis=1) * len(between) / one.rates.mated
-    low, high = np.percentile(drawn, OUTER).tolist()
-    p_value = mcnemar_p(int((between > 0).sum()), int((between < 0).sum()))
-    return Comparison(first, second, "rank-1", difference, low, high, p_value, p_value, MCNEMAR, "")
+    # Probes whose picture could not be used are found by neither.
+    ends, p_value = difference_interval(*alone, one.rates.mated), mcnemar_p(*alone)
+    return Comparison(first, second, "rank-1", difference, *ends, p_value, p_value, MCNEMAR, "")

@@ -71,9 +71,9 @@ def _takes(text: str) -> set[str]:
     """The options that a target makes use of, beside those that all do."""
     kind, path = split_target(text)
     if kind == "pairs":
-        return {"groups"} if Path(path).suffix == ".bin" else {"groups", "images", "detector"}
+        return {"groups", "unit"} if Path(path).suffix == ".bin" else {"groups", "unit", "images", "detector"}
     if kind in PUBLISHED:
-        return {"groups", "detector"}
+        return {"groups", "unit", "detector"}
     return {"detector"} if kind in ("openset", "tinyface") else set()
 
 
@@ -83,6 +83,7 @@ def _require_used(texts: Sequence[str], options: Options) -> None:
     for name, why in (
         ("images", "it is for lists of pairs, which have paths"),
         ("groups", "it is for pairs"),
+        ("unit", "it is for pairs"),
         ("detector", "it is for photos: lists and published sets of pairs, openset, tinyface; others are aligned"),
     ):
         if getattr(options, name) is not None and not any(name in each for each in taken):

@@ -27,8 +27,9 @@ class Options:
 
     `size`: (height, width) that the first model takes, None where any will do; `images`: what the paths of a list are
     relative to; `groups`: CSV file with the group of each pair; `detector`: ONNX file of a face detector, for photos
-    that are not aligned; `replicates`, `seed`: drawn sets for intervals, and where drawing begins; `diagnose`: one of
-    DIAGNOSES; `progress`: whether bars may be shown.
+    that are not aligned; `replicates`, `seed`: resamples for intervals, and where drawing begins; `unit`: PAIRS or
+    PEOPLE, what is resampled, None for people where the set says who they are; `diagnose`: one of DIAGNOSES;
+    `progress`: whether bars may be shown.
     """
 
     size: tuple[int, int] | None = None
@@ -37,6 +38,7 @@ class Options:
     detector: Path | None = None
     replicates: int = REPLICATES
     seed: int = 0
+    unit: str | None = None
     diagnose: str = OFF
     progress: bool = True
 

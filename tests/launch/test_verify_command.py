@@ -163,6 +163,33 @@ def test_two_models_side_by_side_each_get_what_they_want_and_are_compared(linear
         assert f"{entry['metric']} {entry['difference']:+.4f}" in out
     assert "small, bgr.onnx: accuracy " in out
     assert "small, model.onnx less bgr.onnx: accuracy " in out
+    assert [outcome["resampling"] for outcome in target["outcomes"]] == [
+        {"unit": "pairs", "replicates": 40, "seed": 3}
+    ] * 2
+
+
+def test_people_of_a_list_are_resampled_and_the_pages_say_so(linear, tmp_path, monkeypatch, capfd):
+    write_people(tmp_path / "people", {"ann": 4, "bob": 4})
+    rows = [f"{'ann' if k % 2 else 'bob'}/{k % 4}.jpg,ann/{k * 3 % 4}.jpg,{k % 2}" for k in range(20)]
+    rows = [f"{row},{row.split('/')[0]},ann" for row in rows]
+    (tmp_path / "list.csv").write_text("first,second,same,first_person,second_person\n" + "\n".join(rows))
+    words = ("--targets", tmp_path / "list.csv", "--images", tmp_path / "people", "--out", tmp_path / "out")
+    for unit, said in (
+        ((), "take the people for independent"),
+        (("--unit", "pairs"), "take the pairs for independent"),
+    ):
+        more = ("--replicates", 20, "--diagnose", "off", *unit)
+        assert run(verify, linear / "model.onnx", *words, *more, monkeypatch=monkeypatch) == 0, capfd.readouterr().err
+        (outcome,) = json.loads((tmp_path / "out" / "report.json").read_text())["targets"][0]["outcomes"]
+        assert outcome["resampling"]["unit"] == (unit[1] if unit else "people")
+        for page in ("index.html", "report.md"):
+            assert said in (tmp_path / "out" / page).read_text()
+
+
+@pytest.mark.parametrize("replicates", [-1, 1])
+def test_so_few_resamples_are_refused_before_anything_is_opened(replicates, monkeypatch, capfd):
+    assert run(verify, "absent", "--targets", "absent.bin", "--replicates", replicates, monkeypatch=monkeypatch) == 2
+    assert "--replicates must be 0 for no intervals, or at least 2" in capfd.readouterr().err
 
 
 def test_groups_and_names_of_a_list_are_in_the_report(linear, tmp_path, monkeypatch, capfd):

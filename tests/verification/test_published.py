@@ -185,3 +185,22 @@ def test_calfw_that_is_not_as_published(change, message, tmp_path):
 def test_a_list_that_is_not_there(name, tmp_path):
     with pytest.raises(InputError, match=f"does not exist; put {name}'s published .* there"):
         read_protocol(name, tmp_path)
+
+
+def test_the_people_of_published_pairs(cfp, tmp_path):
+    assert read_protocol("cfp-fp", cfp).people[18:] == [("010", "010"), ("010", "020")]
+    write(tmp_path / "flat" / "pairs_CPLFW.txt", *flat_lists()["cplfw"])
+    people = read_protocol("cplfw", tmp_path / "flat").people
+    assert people[1:3] == [("Ann_1", "Ann_1"), ("Bo_0", "Cy_0")]
+    (tmp_path / "agedb").mkdir()
+    folds = [[(f"{f}_AnnPo_30_f", f"9{f}_AnnPo_60_f", 1), (f"{f}_AnnPo_30_f", f"8{f}_Bo_60_m", -1)] for f in FOLDS]
+    write_agedb(tmp_path / "agedb" / "04_FINAL_protocol_30_years.mat", folds)
+    assert read_protocol("agedb-30", tmp_path / "agedb").people[:2] == [("AnnPo", "AnnPo"), ("AnnPo", "Bo")]
+
+
+@pytest.mark.parametrize("name", ["Ann_9_30_f", "AnnBo"])
+def test_names_of_files_that_contradict_the_flags_say_nothing(name, tmp_path):
+    folds = [[(f"x_Ann_{f}", f"y_Ann_{f}", 1), (f"x_Ann_{f}", "x_Ann_0" if f == 7 else name, -1)] for f in FOLDS]
+    write_agedb(tmp_path / "04_FINAL_protocol_30_years.mat", folds)
+    found = read_protocol("agedb-30", tmp_path)
+    assert (found.people, len(found.pairs)) == (None, 20)
