@@ -19,24 +19,11 @@ from recognition.embedding.preprocess import recipes_help
 from recognition.report.names import model_names
 from recognition.report.writing import require_writable, write_report
 from recognition.runtime import start_runtime
-from recognition.targets.opening import open_targets
+from recognition.targets.opening import HELP, open_targets
 from recognition.targets.scoring import require_all_scored, score_all
 from recognition.targets.target import DIAGNOSES, Options
 from recognition.training.metrics import read_rows
 from recognition.verification.bootstrap import PAIRS, PEOPLE, REPLICATES
-
-TARGETS = """targets:
-  A.bin                   a set as arcface_torch has it
-  LIST, pairs:LIST        lines `path,path,1|0[,fold]`, or as LFW's pairs.txt, or under a line that names columns:
-                          first,second,same[,fold][,group][,first_person,second_person]; paths are below --images
-  lfw:DIR  cfp-fp:DIR  agedb-30:DIR  calfw:DIR  cplfw:DIR     the set as published, unpacked there
-  ijbb:DIR  ijbc:DIR      folders `meta` and `loose_crop` as InsightFace has them; 1:N too where its lists are there
-  openset:DIR             gallery/NAME/... and probes/NAME/..., or a folder per person, which is then split
-  tinyface:DIR            TinyFace as unpacked, aligned copies beside it or not
-  all:SET                 everyone in a set (whatever rec= takes) with everyone: FAR to 1e-8
-
-preprocessing (--preprocess):
-"""
 
 
 def main() -> None:
@@ -76,7 +63,9 @@ def is_run_directory(model: Path) -> bool:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=TARGETS + recipes_help(), formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=f"{HELP}\npreprocessing (--preprocess):\n{recipes_help()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(
