@@ -28,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recognition.errors import InputError
+from recognition.matlab import read_matlab, text_of
 from recognition.verification.pair_lists import FOLDS, ListedPairs, PathPair, in_folds, lines_of, read_pair_list
 
 CFP_FOLDER = "Protocol"
@@ -92,22 +93,20 @@ def _read_agedb(folder: Path, lst: Path) -> ListedPairs:
     images = _pictures_of(folder, AGEDB_IMAGES)
     if lst.suffix != ".mat":
         return read_pair_list(lst, images)
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise InputError(f"{lst}: reading MATLAB files takes scipy; install it, or give a text list") from error
     pairs: list[PathPair] = []
     issame: list[bool] = []
     folds: list[str] = []
+    splits = read_matlab(lst, ("splits",))["splits"]
     try:
-        for fold, (cell,) in enumerate(loadmat(lst)["splits"]):
-            people, labels, *_ = cell[0, 0]
-            for one, two, label in zip(*people, labels.ravel(), strict=True):
-                pairs.append(tuple(os.path.join(images, f"{item[0, 0][0].item()}.jpg") for item in (one, two)))
+        for fold, split in enumerate(splits.values):
+            (fields,) = split.values
+            people, labels, *_ = fields.values()
+            names = [os.path.join(images, f"{text_of(name)}.jpg") for name in people.values]
+            for one, two, label in zip(names[::2], names[1::2], labels.ravel(order="F"), strict=True):
+                pairs.append((one, two))
                 issame.append(int(label) == 1)
                 folds.append(str(fold))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, MatReadError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, InputError) as error:
         raise InputError(f"{lst}: is not AgeDB's {AGEDB_LIST} ({error}); unpack the published archive again") from error
     return _with_people(in_folds(lst, pairs, issame, folds), lambda path: Path(path).stem.split("_")[1])
 

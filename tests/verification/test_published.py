@@ -120,11 +120,21 @@ def test_agedb_30_as_text(tmp_path):
     assert relative(pairs, tmp_path) == [("00001.jpg", "00002.jpg"), ("00003.jpg", "00004.jpg")]
 
 
-@pytest.mark.parametrize("content", [{"other": 1}, {"splits": np.zeros((3, 2))}, {"splits": np.zeros((3, 1))}, None])
-def test_other_matlab_files(content, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"other": 1}, "lacks the variable 'splits'"),
+        ({"splits": np.zeros((3, 2))}, ": is not AgeDB's 04_FINAL"),
+        ({"splits": np.array([[{"pairs": "none", "labels": 1}]])}, ": is not AgeDB's 04_FINAL"),
+        ({"splits": np.array([[{"pairs": np.zeros((2, 3)), "labels": 1}]])}, ": is not AgeDB's 04_FINAL"),
+        (None, "cannot be read as a MATLAB file"),
+    ],
+    ids=["another variable", "numbers", "text", "pairs of numbers", "no matlab"],
+)
+def test_other_matlab_files(content, message, tmp_path):
     path = tmp_path / "04_FINAL_protocol_30_years.mat"
     path.write_bytes(b"no matlab file" * 20) if content is None else savemat(path, content)
-    with pytest.raises(InputError, match=r"30_years.mat: is not AgeDB's 04_FINAL"):
+    with pytest.raises(InputError, match=f"30_years.mat ?{message}"):
         read_protocol("agedb-30", tmp_path)
 
 
