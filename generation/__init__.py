@@ -1,1 +1,24 @@
 """Generation with frozen recognition backbones; imports `recognition`, never the reverse."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+# Public name -> where it lives: importing the package costs nothing, and what is used is loaded when it is used.
+_HOMES = {
+    "FrozenBackbone": "generation.backbone",
+    "Taps": "generation.backbone",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

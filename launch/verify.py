@@ -19,24 +19,11 @@ from recognition.embedding.preprocess import recipes_help
 from recognition.report.names import model_names
 from recognition.report.writing import require_writable, write_report
 from recognition.runtime import start_runtime
-from recognition.targets.opening import open_targets
-from recognition.targets.scoring import score_all
+from recognition.targets.opening import HELP, open_targets
+from recognition.targets.scoring import require_all_scored, score_all
 from recognition.targets.target import DIAGNOSES, Options
 from recognition.training.metrics import read_rows
-from recognition.verification.bootstrap import REPLICATES
-
-TARGETS = """targets:
-  A.bin                   a set as arcface_torch has it
-  LIST, pairs:LIST        lines `path,path,1|0[,fold]`, or as LFW's pairs.txt, or under a line that names columns:
-                          first,second,same[,fold][,group]; paths are below --images
-  lfw:DIR  cfp-fp:DIR  agedb-30:DIR  calfw:DIR  cplfw:DIR     the set as published, unpacked there
-  ijbb:DIR  ijbc:DIR      folders `meta` and `loose_crop` as InsightFace has them; 1:N too where its lists are there
-  openset:DIR             gallery/NAME/... and probes/NAME/..., or a folder per person, which is then split
-  tinyface:DIR            TinyFace as unpacked, aligned copies beside it or not
-  all:SET                 everyone in a set (whatever rec= takes) with everyone: FAR to 1e-8
-
-preprocessing (--preprocess):
-"""
+from recognition.verification.bootstrap import PAIRS, PEOPLE, REPLICATES
 
 
 def main() -> None:
@@ -48,16 +35,24 @@ def main() -> None:
         out = given.out or (given.models[0] / "report-verify" if is_run_directory(given.models[0]) else None)
         if out is not None and runtime.is_main:
             require_writable(out)
-        told = {key: getattr(given, key) for key in ("images", "groups", "detector", "replicates", "seed", "diagnose")}
+        told = {
+            key: getattr(given, key)
+            for key in ("images", "groups", "detector", "replicates", "seed", "unit", "diagnose")
+        }
         targets = open_targets(given.targets, Options(size=models[0].size, progress=runtime.is_main, **told))
         names = model_names([model.facts for model in models])
-        scored = score_all(targets, models, names, runtime=runtime, batch_size=given.batch_size)
-        if runtime.is_main and out is not None:
-            training = read_rows(given.models[0], "train") if len(models) == 1 else None
-            page = write_report(out, scored, models=[model.facts for model in models], training_rows=training)
-            print(f"report: {page}")
-        elif runtime.is_main:
+        scored = []
+        try:
+            scored.extend(score_all(targets, models, names, runtime=runtime, batch_size=given.batch_size))
+        finally:  # whatever ended it: hours of figures are worth their report
+            if runtime.is_main and out is not None and scored:
+                training = read_rows(given.models[0], "train") if len(models) == 1 else None
+                page = write_report(out, scored, models=[model.facts for model in models], training_rows=training)
+                print(f"report: {page}", flush=True)
+        if runtime.is_main and out is None:
             print("intervals, charts and the worst pairs are in the report, which --out DIR writes")
+        runtime.wait_for_all("the report")  # a launcher ends all ranks when one ends with an error
+        require_all_scored(scored, names)
 
 
 def is_run_directory(model: Path) -> bool:
@@ -68,7 +63,9 @@ def is_run_directory(model: Path) -> bool:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=TARGETS + recipes_help(), formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=f"{HELP}\npreprocessing (--preprocess):\n{recipes_help()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(
@@ -79,8 +76,9 @@ def parse() -> argparse.Namespace:
     add("--images", type=Path, metavar="DIR", help="what the paths of a list are relative to (default: its folder)")
     add("--groups", type=Path, metavar="CSV", help="column `group`, a row a pair (default: the list's own)")
     add("--detector", type=Path, metavar="ONNX", help="finds and aligns the faces of photos (default: aligned already)")
-    add("--replicates", type=int, default=REPLICATES, help="drawn sets for intervals; 0: none (default: 1000)")
-    add("--seed", type=int, default=0, help="of the drawn sets (default: 0)")
+    add("--replicates", type=int, default=REPLICATES, help="resamples for intervals; 0: none (default: 1000)")
+    add("--seed", type=int, default=0, help="of the resamples (default: 0)")
+    add("--unit", choices=(PAIRS, PEOPLE), help="what is resampled (default: people where a list says who they are)")
     add("--diagnose", choices=DIAGNOSES, default="auto", help="say what is wrong with a model (default: auto)")
     add("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
     add("--preprocess", metavar="RECIPE", help="how pictures are prepared (default: as the model says), see below")
@@ -90,8 +88,10 @@ def parse() -> argparse.Namespace:
     add("--batch-size", type=int, default=64, help="pictures at a time on each rank (default: 64)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     given = parser.parse_args()
-    if given.batch_size < 1 or given.replicates < 0:
-        parser.error("--batch-size must be at least 1, --replicates at least 0")
+    if given.batch_size < 1:
+        parser.error("--batch-size must be at least 1")
+    if given.replicates < 0 or given.replicates == 1:
+        parser.error("--replicates must be 0 for no intervals, or at least 2, better 1000")
     return given
 
 

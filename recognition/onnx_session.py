@@ -9,10 +9,13 @@ import onnxruntime
 from recognition.errors import InputError
 
 
-def open_session(path: Path, *, cuda: bool = False, threads: int = 1) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, *, content: bytes | None = None, cuda: bool = False, threads: int = 1
+) -> onnxruntime.InferenceSession:
     """Session on `threads` CPU threads, or on the GPU where `cuda` is asked for and ONNX Runtime has it.
 
-    One session may run from many threads at once. InputError for what is not a model.
+    `content`: the model, where it is not as the file has it. One session may run from many threads at once.
+    InputError for what is not a model.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # warnings about a stranger's graph help nobody here
@@ -20,7 +23,7 @@ def open_session(path: Path, *, cuda: bool = False, threads: int = 1) -> onnxrun
     wanted = ["CUDAExecutionProvider"] if cuda else []
     providers = [name for name in [*wanted, "CPUExecutionProvider"] if name in onnxruntime.get_available_providers()]
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        return onnxruntime.InferenceSession(content or str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
         # The path stands before it; a long one would leave no room for the reason.
         reason = " ".join(str(error).replace(str(path), path.name).split())[:160].rstrip(". ")

@@ -11,6 +11,7 @@ import numpy as np
 from recognition.collectives import gather_text
 from recognition.data.decode import announced_size, decode_into
 from recognition.data.sources.files import read_image_file
+from recognition.embedding.models import Embedder
 from recognition.errors import InputError
 from recognition.faces.photos import Aligner, Rejected
 from recognition.runtime import Runtime
@@ -60,6 +61,15 @@ class FilePictures:
             return self
         aligner = replace(self.aligner, size=square_side(size))
         return FilePictures(self.paths, aligner, note_failures=self.note_failures)
+
+    def fitted_to(self, model: Embedder, what: str) -> FilePictures:
+        """`made_for` the model's size; InputError where they cannot be, `what` says whose pictures they are."""
+        pictures = self.made_for(model.size)
+        try:
+            model.require_size(*pictures.size, what)
+        except InputError as error:
+            raise InputError(f"{error}; of photos, --detector finds and aligns the faces") from error
+        return pictures
 
     def all_failures(self, runtime: Runtime) -> dict[int, str]:
         """Those of all ranks, which read a share each; a collective."""

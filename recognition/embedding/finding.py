@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from recognition.errors import InputError
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -16,3 +18,11 @@ class Finding:
     def facts(self) -> dict[str, str]:
         """As report.json has it."""
         return asdict(self)
+
+
+class NoFigures(InputError):
+    """What a model says of a target's pictures allows no figure at all; `finding` is why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"{finding.sentence}; {finding.suggestion}")
+        self.finding = finding

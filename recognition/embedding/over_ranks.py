@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from recognition.collectives import all_gather, all_reduce_max
+from recognition.collectives import all_gather, all_reduce_max, gather_text
 from recognition.data.transforms import to_input
 from recognition.embedding.pictures import Pictures, batches_of
 from recognition.errors import InputError
@@ -39,6 +39,7 @@ def embed_images(
 
     `embed` maps (B, 3, H, W) in [-1, 1] on `runtime.device` to (B, D). An `nn.Module` is put into eval mode for the
     duration. Ranks take whole batches, so the same batches are formed, and the same numbers come out, for any world.
+    InputError, on every rank, for a picture that any of them cannot read.
     """
     if not len(images):
         raise InputError(f"{title}: there are no pictures to embed")
@@ -49,15 +50,22 @@ def embed_images(
     starts = range(first, min(first + per_rank, len(images)), batch_size)
     rows = []  # (B, D + 1): the embeddings, and beside them the sum of the lengths over both views
     runtime.at(f"embedding {title}")
-    with evaluating(embed):
-        batches = batches_of(images, starts, batch_size)
-        hidden = None if runtime.is_main else True  # None: hidden unless a terminal watches
-        for batch_BHWC in tqdm(
-            batches, f"embedding {title}", len(starts), delay=2, leave=False, disable=hidden, unit="batch"
-        ):
-            rows.append(_both_views(embed, torch.from_numpy(batch_BHWC).to(runtime.device)))
+    failure = None
+    try:
+        with evaluating(embed):
+            batches = batches_of(images, starts, batch_size)
+            hidden = None if runtime.is_main else True  # None: hidden unless a terminal watches
+            for batch_BHWC in tqdm(
+                batches, f"embedding {title}", len(starts), delay=2, leave=False, disable=hidden, unit="batch"
+            ):
+                rows.append(_both_views(embed, torch.from_numpy(batch_BHWC).to(runtime.device)))
+    except InputError as error:
+        failure = error
     # Ranks may take longer over their shares than a collective waits.
     runtime.wait_for_all(f"the embeddings of {title}")
+    said = [text for text in gather_text(str(failure or ""), runtime, what="what went wrong") if text]
+    if said:
+        raise InputError(said[0]) from failure
     gathered_NE = _gather_rows(rows, per_rank, runtime)[: len(images)].cpu().numpy()
     return Embeddings(gathered_NE[:, :-1].copy(), float(gathered_NE[:, -1].mean(dtype=np.float64)) / 2)
 

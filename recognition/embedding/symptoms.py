@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recognition.embedding.finding import Finding
+from recognition.embedding.finding import Finding, NoFigures
 from recognition.embedding.over_ranks import embed_images
 from recognition.embedding.pictures import Pictures
 from recognition.runtime import Runtime
@@ -25,21 +25,30 @@ SAME = 1e-2
 MIRROR_COSINE, MIRROR_LESS = 0.5, 0.2
 
 
+def require_finite(emb_ND: np.ndarray) -> None:
+    """NoFigures where embeddings (N, D) are NaN or infinite."""
+    if finding := _not_finite(np.isfinite(emb_ND).all(axis=1)):
+        raise NoFigures(finding)
+
+
+def _not_finite(finite_N: np.ndarray) -> Finding | None:
+    if finite_N.all():
+        return None
+    bad = np.flatnonzero(~finite_N)
+    return Finding(
+        "nan",
+        f"{len(bad)} of {len(finite_N)} embeddings are NaN or infinite, those of pictures {_listed(bad)}",
+        "the training diverged, the weights are damaged, or half precision overflows: "
+        "try an earlier checkpoint, or the model in float32",
+    )
+
+
 def embedding_symptoms(emb_ND: np.ndarray) -> list[Finding]:
     """What embeddings (N, D) of different pictures say by themselves: not finite, zeros, all alike, dead dimensions."""
-    findings = []
     emb_ND = np.asarray(emb_ND, np.float64)
     finite_N = np.isfinite(emb_ND).all(axis=1)
-    if not finite_N.all():
-        bad = np.flatnonzero(~finite_N)
-        findings.append(
-            Finding(
-                "nan",
-                f"{len(bad)} of {len(emb_ND)} embeddings are NaN or infinite, those of pictures {_listed(bad)}",
-                "the training diverged, the weights are damaged, or half precision overflows: "
-                "try an earlier checkpoint, or the model in float32",
-            )
-        )
+    finding = _not_finite(finite_N)
+    findings = [] if finding is None else [finding]
     zero_N = finite_N & ~np.where(finite_N[:, None], emb_ND, 0).any(axis=1)
     if zero_N.any():
         bad = np.flatnonzero(zero_N)

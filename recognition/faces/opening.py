@@ -9,7 +9,8 @@ from pathlib import Path
 import onnxruntime
 
 from recognition.errors import InputError
-from recognition.faces import yunet
+from recognition.faces import centerface, yunet
+from recognition.faces.centerface import CenterFace
 from recognition.faces.detection import Detector
 from recognition.faces.scrfd import SCRFD
 from recognition.faces.yunet import YuNet
@@ -26,9 +27,9 @@ LFS_POINTER = b"version https://git-lfs"
 
 
 def open_detector(path: str | PathLike, *, device: str = "cpu", min_score: float = 0.5) -> Detector:
-    """YuNet or SCRFD from its file, on `device` "cpu" or "cuda"; faces below `min_score` are not reported.
+    """YuNet, SCRFD or CenterFace from its file, on `device` "cpu" or "cuda"; faces below `min_score` are not reported.
 
-    Nothing is downloaded. InputError for a file that is not there, is neither of them, or cannot run on `device`.
+    Nothing is downloaded. InputError for a file that is not there, is none of them, or cannot run on `device`.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,6 +52,10 @@ def open_detector(path: str | PathLike, *, device: str = "cpu", min_score: float
     if all(len(names) == 3 for names in kinds):
         names = [name for stride in zip(*kinds) for name in stride]
         return SCRFD(session, fixed, names, sha256=sha256, min_score=min_score)
+    channels = tuple(output.shape[1] if len(output.shape) == 4 else None for output in outputs)
+    if channels == centerface.CHANNELS:
+        session = open_session(path, content=centerface.freed(path), cuda=device == "cuda")
+        return CenterFace(session, [output.name for output in outputs], sha256=sha256, min_score=min_score)
     shapes = ", ".join(f"{output.name} {output.shape}" for output in outputs[:12])
     raise InputError(f"{path} is no face detector known here, it puts out {shapes}; {WHERE_FROM}")
 

@@ -10,11 +10,14 @@ import numpy as np
 
 from recognition.data.sources.files import IMAGE_SUFFIXES, FolderSource
 from recognition.errors import InputError
+from recognition.matlab import Many, read_matlab, text_of
 
 GALLERY, PROBES = "gallery", "probes"
 STRANGERS_SHARE = 1 / 3
 DISTRACTOR = -100  # TinyFace's own label
 MATCH_LIST, PROBE_LIST = "gallery_match_img_ID_pairs.mat", "probe_img_ID_pairs.mat"
+
+MOST_PEOPLE = 1 << 53  # numbers that a float64 can count
 
 
 @dataclass(frozen=True)
@@ -115,22 +118,21 @@ def tinyface_gathering(folder: Path) -> Gathering:
 
 def _mat_list(path: Path, names: str, labels: str, folder: Path) -> tuple[list[str], np.ndarray]:
     """Paths and people of a published list."""
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise InputError(f"{path}: reading MATLAB files takes scipy; install it") from error
     if not path.is_file():
         raise InputError(f"{path} does not exist; unpack TinyFace's archive again")
+    content = read_matlab(path, (names, labels))
+    pictures, numbers = content[names], content[labels]
+    if not isinstance(pictures, Many) or not isinstance(numbers, np.ndarray):
+        raise InputError(f"{path}: is not TinyFace's list, {names} and {labels} are none; unpack the archive again")
     try:
-        content = loadmat(path)
-        files = [entry.item() if entry.dtype != object else entry.item().item() for entry in content[names].ravel()]
-        people = content[labels].ravel().astype(np.int64)
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, MatReadError) as error:
+        files = [text_of(entry) for entry in pictures.values]
+    except InputError as error:
         raise InputError(f"{path}: is not TinyFace's list ({error}); unpack the archive again") from error
-    if len(files) != len(people):
-        raise InputError(f"{path}: has {len(files)} pictures for {len(people)} labels; unpack the archive again")
-    return [os.path.join(folder, str(file)) for file in files], people
+    if len(files) != numbers.size:
+        raise InputError(f"{path}: has {len(files)} pictures for {numbers.size} labels; unpack the archive again")
+    if not np.isfinite(numbers).all() or (abs(numbers) > MOST_PEOPLE).any():
+        raise InputError(f"{path}: {labels} are no numbers of people; unpack the archive again")
+    return [os.path.join(folder, file) for file in files], numbers.ravel(order="F").astype(np.int64)
 
 
 def _files_below(folder: Path) -> list[str]:

@@ -30,10 +30,20 @@ TERMS = (
     ),
     Term(
         "95 % interval",
-        "Where the figure would most likely lie on another set of the same kind and size: an interval that is made "
-        "in this way holds the true figure 95 times out of 100. It speaks of chance in the choice of pictures "
-        "alone, not of other cameras, other people or another light. Figures whose intervals overlap widely may "
-        "well be equal.",
+        "Where the true figure, that of endlessly many pictures of the same kind, most likely lies: intervals that are "
+        "made in this way hold it in about 95 of 100 cases. They speak of chance in the choice of pictures alone, not "
+        "of other cameras, other people or another light. Figures whose intervals overlap widely may well be equal.",
+    ),
+    Term(
+        "Intervals of pairs",
+        "The pairs, or the people on them where the set says who they are, are weighted anew many times, and every "
+        "threshold is chosen anew (Bayesian bootstrap). One pair or person of each kind that was not seen is added, "
+        "for the low end as bad as can be, for the high end as good as can be; so no set is taken for perfect, and "
+        "intervals hold the true figure in 95 of 100 cases or more. That holds for what is independent: pairs of the "
+        "same few people are not, and where it is not known who they are the intervals are too narrow for other "
+        "people. A TAR whose interval begins at 0 rests on so few different pairs that they cannot bound it from "
+        "below.",
+        (PAIRS,),
     ),
     Term(
         "AUC",
@@ -136,9 +146,11 @@ COMPARED = (
         "Two models judge the same pictures, so they are compared picture by picture. McNemar's test counts the "
         "pairs that only one of the two judges rightly: were both equally good, these would fall to either side "
         "like a coin. p is the probability of a split at least as uneven by chance alone. The paired bootstrap "
-        "draws the pairs anew many times, the same for both models, and sees how the difference varies. Of many "
-        "comparisons some look real by chance; the corrected p (Holm) makes up for that. Below 0.05 a difference "
-        "is usually taken for real.",
+        "weights the pairs anew many times, the same for both models, and sees how the difference varies. A difference "
+        "in accuracy has to convince both tests, and p is the larger one: McNemar's does not know that thresholds were "
+        "chosen on the same pairs. Where people are weighted, whose pairs stand and fall together, the bootstrap alone "
+        "is asked. Of many comparisons some look real by chance; the corrected p (Holm) makes up for that. Below 0.05 "
+        "a difference is usually taken for real.",
     ),
 )
 GROUPS = (

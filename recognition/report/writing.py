@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import cache
 from os import PathLike
@@ -26,6 +26,7 @@ from recognition.data.substitutes import BadRecord
 from recognition.errors import InputError
 from recognition.page import data_uri, page_environment, shown
 from recognition.report.charts.scores import loss_svg
+from recognition.report.figures import Cell, Row
 from recognition.report.glossary import glossary_for
 from recognition.report.kinds.choosing import section_of
 from recognition.report.kinds.section import Picture
@@ -35,7 +36,7 @@ from recognition.strict_json import finite
 from recognition.targets.pairs import MAX_POINTS
 from recognition.targets.target import Scored, Target
 
-SCHEMA = "arcscale.verification.2"
+SCHEMA = "arcscale.verification.3"
 BAD_RECORDS = 20
 PICTURE_PIXELS, JPEG_QUALITY = 112, 85
 _PROBE = ".writable"
@@ -87,8 +88,14 @@ def require_writable(out_dir: str | PathLike) -> None:
 
 def _target_facts(scored: Scored) -> dict[str, Any]:
     outcomes = [{**outcome.facts(), "warnings": list(outcome.warnings)} for outcome in scored.outcomes]
-    comparisons = scored.target.compare(scored.outcomes)
-    return {"name": scored.target.name, "kind": scored.target.kind, "outcomes": outcomes, "comparisons": comparisons}
+    return {
+        "name": scored.target.name,
+        "kind": scored.target.kind,
+        "models": scored.models,
+        "outcomes": outcomes,
+        "comparisons": scored.target.compare(scored.outcomes) if outcomes else [],
+        "failed": [entry.facts() for entry in scored.failed],
+    }
 
 
 def _training_facts(rows: Iterable[Mapping[str, Any]] | None) -> dict[str, list] | None:
@@ -102,16 +109,20 @@ def _training_facts(rows: Iterable[Mapping[str, Any]] | None) -> dict[str, list]
 def _view(facts: dict[str, Any], scored: Sequence[Scored]) -> dict[str, Any]:
     """What the templates show: sections, remarks, and each model's facts."""
     names = [model["name"] for model in facts["models"]]
-    sections = [
-        (target["name"], section_of(target, names, _pictures_of(entry.target)))
-        for target, entry in zip(facts["targets"], scored)
-    ]
+    sections = []
+    for target, entry in zip(facts["targets"], scored):
+        if target["outcomes"]:
+            own = [names[place] for place in target["models"]]
+            part = section_of(target, own, _pictures_of(entry.target))
+            headline = [_padded(row, target["models"], len(names)) for row in part.headline]
+            sections.append((target["name"], replace(part, headline=headline), own))
     training = facts["training"]
     return {
         **facts,
         "names": names,
         "subject": names[0] if len(names) == 1 else f"{len(names)} models",
         "sections": sections,
+        "failed": _failures(facts),
         "warnings": _remarks(facts, "warnings", lambda warning: (warning,)),
         "diagnosis": _remarks(facts, "diagnosis", _finding),
         "loss": data_uri("svg+xml", loss_svg(training)) if training else None,
@@ -127,11 +138,33 @@ def _remarks(
     """(whom it is about, what), what is said of several models of a target once."""
     about: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for target in facts["targets"]:
-        for model, outcome in zip(facts["models"], target["outcomes"]):
+        for place, outcome in zip(target["models"], target["outcomes"]):
             for remark in outcome.get(key) or ():
-                about.setdefault((target["name"], parts(remark)), []).append(model["name"])
+                name = facts["models"][place]["name"]
+                about.setdefault((target["name"], parts(remark)), []).append(name)
     several = len(facts["models"]) > 1
     return [(f"{name}, {', '.join(who)}" if several else name, said) for (name, said), who in about.items()]
+
+
+def _padded(row: Row, models: Sequence[int], count: int) -> Row:
+    """The row with a dash for each of `count` models that is not among `models`."""
+    cells = [Cell()] * count
+    for place, cell in zip(models, row.cells):
+        cells[place] = cell
+    return Row(row.label, tuple(cells))
+
+
+def _failures(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """(whom it is about, why there are no figures)."""
+    several = len(facts["models"]) > 1
+    return [
+        (
+            f"{target['name']}, {facts['models'][entry['model']]['name']}" if several else target["name"],
+            _sentence(entry["reason"]),
+        )
+        for target in facts["targets"]
+        for entry in target["failed"]
+    ]
 
 
 def _finding(finding: dict[str, Any]) -> tuple[str, ...]:

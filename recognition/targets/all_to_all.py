@@ -15,6 +15,7 @@ from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
 from recognition.embedding.sources import SourcePictures, labels_of
+from recognition.embedding.symptoms import require_finite
 from recognition.identification.all_to_all import (
     STEPS,
     CosineCounts,
@@ -140,6 +141,7 @@ class AllToAllTarget:
         """Embed all pictures and compare each with each; every rank takes part and gets the same outcome."""
         self.require_fit(model)
         embedded = embed_images(model, self.pictures, runtime=runtime, batch_size=batch_size, title=self.name)
+        require_finite(embedded.emb_ND)
         counts = count_cosines(embedded.emb_ND, self.labels_N, runtime=runtime)
         bins = tuple(threshold_bins(counts))
         people = people_accepted(embedded.emb_ND, self.labels_N, bins, runtime=runtime)

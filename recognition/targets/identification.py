@@ -14,15 +14,15 @@ from recognition.embedding.files import FilePictures
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
+from recognition.embedding.symptoms import require_finite
 from recognition.errors import InputError
 from recognition.identification.folders import Gathering, gathered, tinyface_gathering
 from recognition.identification.rates import Rates, rates_of
 from recognition.identification.search import Searched, enrolled, search_gallery
 from recognition.runtime import Runtime
 from recognition.targets.target import Options, open_aligner
-from recognition.verification.bootstrap import OUTER
 from recognition.verification.comparison import MCNEMAR, Comparison, judged
-from recognition.verification.intervals import mcnemar_p
+from recognition.verification.intervals import difference_interval, mcnemar_p
 
 WORST = 6
 NAMED_FAILURES = 20
@@ -124,20 +124,16 @@ class IdentificationTarget:
 
     def require_fit(self, model: Embedder) -> None:
         """InputError unless the model takes pictures of this size, or photos are aligned to the size that it takes."""
-        self._pictures_for(model)
-
-    def _pictures_for(self, model: Embedder) -> FilePictures:
-        pictures = self.pictures.made_for(model.size)
-        model.require_size(*pictures.size, self.name)
-        return pictures
+        self.pictures.fitted_to(model, self.name)
 
     def score(self, model: Embedder, *, runtime: Runtime, batch_size: int = 64) -> IdentificationOutcome:
         """Embed all pictures, enrol the gallery and search for every probe; all ranks get the same outcome."""
-        pictures, gathering = self._pictures_for(model), self.gathering
+        pictures, gathering = self.pictures.fitted_to(model, self.name), self.gathering
         embedded = embed_images(model, pictures, runtime=runtime, batch_size=batch_size, title=self.name)
         failures = pictures.all_failures(runtime)
         usable_N = np.ones(len(gathering.paths), bool)
         usable_N[list(failures)] = False
+        require_finite(np.where(usable_N[:, None], embedded.emb_ND, 0))
         is_probe_N = gathering.is_probe_N
         gallery, probes = (np.flatnonzero(of_kind & usable_N) for of_kind in (~is_probe_N, is_probe_N))
         if not len(gallery):
@@ -181,10 +177,8 @@ def _compared(outcomes: Sequence[IdentificationOutcome], first: int, second: int
     if not mated.any() or not np.array_equal(one.probe_Q, other.probe_Q):
         return None  # pictures failed in one of them only: the probes are not the same
     found, too = (outcome.searched.rank_Q[mated] == 1 for outcome in (one, other))
-    between = found.astype(int) - too.astype(int)
+    alone = int((found & ~too).sum()), int((too & ~found).sum())
     difference = one.rates.ranks[1] - other.rates.ranks[1]
-    rng = np.random.default_rng(0)
-    drawn = rng.choice(between, (1000, len(between))).mean(axis=1) * len(between) / one.rates.mated
-    low, high = np.percentile(drawn, OUTER).tolist()
-    p_value = mcnemar_p(int((between > 0).sum()), int((between < 0).sum()))
-    return Comparison(first, second, "rank-1", difference, low, high, p_value, p_value, MCNEMAR, "")
+    # Probes whose picture could not be used are found by neither.
+    ends, p_value = difference_interval(*alone, one.rates.mated), mcnemar_p(*alone)
+    return Comparison(first, second, "rank-1", difference, *ends, p_value, p_value, MCNEMAR, "")

@@ -12,7 +12,7 @@ import numpy as np
 from recognition.embedding.files import FilePictures
 from recognition.errors import InputError
 from recognition.targets.group_column import read_groups
-from recognition.targets.pairs import PairsTarget, open_bin
+from recognition.targets.pairs import PairsTarget, open_bin, resampled_people
 from recognition.targets.target import Options, open_aligner
 from recognition.verification.pair_lists import ListedPairs, read_pair_list
 from recognition.verification.pairs import Pairs
@@ -48,7 +48,9 @@ def listed(name: str, pairs: ListedPairs, options: Options) -> PairsTarget:
     groups_P = read_groups(options.groups, pairs.places) if options.groups else pairs.groups
     pictures = FilePictures(paths, open_aligner(options))
     rows_N = np.array([place_of[path] for path in names])
-    return PairsTarget(name, Pairs(pictures, issame_P), rows_N=rows_N, names=names, groups_P=groups_P, options=options)
+    people_P2 = resampled_people(name, pairs.people, options)
+    known = {"names": names, "groups_P": groups_P, "people_P2": people_P2}
+    return PairsTarget(name, Pairs(pictures, issame_P), rows_N=rows_N, options=options, **known)
 
 
 def _require_files(name: str, paths: Sequence[str]) -> None:

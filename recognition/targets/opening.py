@@ -23,6 +23,18 @@ KINDS: dict[str, Opener] = {
     "all": open_all_to_all,
 }
 
+# A line for each of them, as `-h` shows it.
+HELP = """targets:
+  A.bin                   a set as arcface_torch has it
+  LIST, pairs:LIST        lines `path,path,1|0[,fold]`, or as LFW's pairs.txt, or under a line that names columns:
+                          first,second,same[,fold][,group][,first_person,second_person]; paths are below --images
+  lfw:DIR  cfp-fp:DIR  agedb-30:DIR  calfw:DIR  cplfw:DIR     the set as published, unpacked there
+  ijbb:DIR  ijbc:DIR      folders `meta` and `loose_crop` as InsightFace has them; 1:N too where its lists are there
+  openset:DIR             gallery/NAME/... and probes/NAME/..., or a folder per person, which is then split
+  tinyface:DIR            TinyFace as unpacked, aligned copies beside it or not
+  all:SET                 everyone in a set (whatever rec= takes) with everyone: FAR to 1e-8
+"""
+
 
 def open_targets(texts: Sequence[str], options: Options) -> list[Target]:
     """The targets that these texts stand for, each with a name of its own.
@@ -71,9 +83,9 @@ def _takes(text: str) -> set[str]:
     """The options that a target makes use of, beside those that all do."""
     kind, path = split_target(text)
     if kind == "pairs":
-        return {"groups"} if Path(path).suffix == ".bin" else {"groups", "images", "detector"}
+        return {"groups", "unit"} if Path(path).suffix == ".bin" else {"groups", "unit", "images", "detector"}
     if kind in PUBLISHED:
-        return {"groups", "detector"}
+        return {"groups", "unit", "detector"}
     return {"detector"} if kind in ("openset", "tinyface") else set()
 
 
@@ -83,6 +95,7 @@ def _require_used(texts: Sequence[str], options: Options) -> None:
     for name, why in (
         ("images", "it is for lists of pairs, which have paths"),
         ("groups", "it is for pairs"),
+        ("unit", "it is for pairs"),
         ("detector", "it is for photos: lists and published sets of pairs, openset, tinyface; others are aligned"),
     ):
         if getattr(options, name) is not None and not any(name in each for each in taken):

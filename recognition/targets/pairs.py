@@ -17,11 +17,13 @@ from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
 from recognition.embedding.pictures import pictures_at
+from recognition.embedding.symptoms import require_finite
+from recognition.errors import InputError
 from recognition.runtime import Runtime
 from recognition.spread import spread
 from recognition.targets.group_column import read_groups
 from recognition.targets.target import DEEP, OFF, Options
-from recognition.verification.bootstrap import REPLICATES, Replicates, resample_pairs
+from recognition.verification.bootstrap import PAIRS, PEOPLE, REPLICATES, Replicates, resample_pairs
 from recognition.verification.comparison import compare_pairs
 from recognition.verification.groups import Group, disparity, group_results
 from recognition.verification.pairs import Pairs, open_pair_file
@@ -35,8 +37,9 @@ MAX_POINTS = 1000
 class PairsOutcome:
     """What a model made of one set: the protocol's figures, and the mean length of its embeddings.
 
-    `replicates`: sets drawn for the intervals, 0 for none, beginning at `seed`; `groups_P`: the group of each pair;
-    `names`: of the pictures 2p and 2p+1 of pair p, where they have any.
+    `replicates`: resamples for the intervals, 0 for none, beginning at `seed`, of people where `people_P2` says who is
+    on the two pictures of each pair, of pairs else; `groups_P`: the group of each pair; `names`: of the pictures 2p and
+    2p+1 of pair p, where they have any.
     """
 
     result: VerificationResult
@@ -46,6 +49,7 @@ class PairsOutcome:
     groups_P: Sequence[str] | None = None
     names: Sequence[str] | None = None
     findings: Sequence[Finding] = ()
+    people_P2: Sequence[tuple[str, str]] | None = None
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -54,10 +58,11 @@ class PairsOutcome:
 
     @cached_property
     def drawn(self) -> Replicates | None:
-        """Figures of the drawn sets; outcomes of one set have the same ones. Taken when first asked for: a second."""
+        """Figures of the resamples; outcomes of one set have the same ones. Taken when first asked for: a second."""
         if not self.replicates:
             return None
-        return resample_pairs([self.result], replicates=self.replicates, seed=self.seed)[0]
+        settings = {"replicates": self.replicates, "seed": self.seed, "people_P2": self.people_P2}
+        return resample_pairs([self.result], **settings)[0]
 
     def line(self) -> str:
         """Accuracy, AUC, EER, TAR at the FARs that the set can tell, mean length of embeddings."""
@@ -111,7 +116,10 @@ class PairsOutcome:
     def _intervals(self) -> dict[str, Any]:
         if self.drawn is None:
             return {}
-        return {"intervals": {metric: self._interval(metric) for metric in ("accuracy", "auc", "eer")}}
+        return {
+            "intervals": {metric: self._interval(metric) for metric in ("accuracy", "auc", "eer")},
+            "resampling": {"unit": self.drawn.unit, "replicates": self.replicates, "seed": self.seed},
+        }
 
     def _groups(self) -> dict[str, Any]:
         if self.groups_P is None:
@@ -150,10 +158,11 @@ class PairsTarget:
         rows_N: np.ndarray | None = None,
         names: Sequence[str] | None = None,
         groups_P: Sequence[str] | None = None,
+        people_P2: Sequence[tuple[str, str]] | None = None,
         options: Options | None = None,
     ) -> None:
         self.name, self.pairs, self.rows_N, self.names = name, pairs, rows_N, names
-        self.groups_P, self.options = groups_P, options or Options()
+        self.groups_P, self.people_P2, self.options = groups_P, people_P2, options or Options()
 
     def require_fit(self, model: Embedder) -> None:
         """InputError unless the model takes pictures of this size, or photos are aligned to the size that it takes."""
@@ -167,6 +176,7 @@ class PairsTarget:
         if isinstance(model, Embedder):
             pairs = self._pairs_for(model)
         embedded = embed_images(model, pairs.images, runtime=runtime, batch_size=batch_size, title=self.name)
+        require_finite(embedded.emb_ND)
         emb_ND = embedded.emb_ND if self.rows_N is None else embedded.emb_ND[self.rows_N]
         options, issame_P, findings = self.options, pairs.issame, ()
         result = verify_pairs(emb_ND, issame_P)
@@ -174,12 +184,11 @@ class PairsTarget:
             looking = {"deep": options.diagnose == DEEP, "emb_ND": emb_ND, "batch_size": batch_size}
             pictures = pairs.images if self.rows_N is None else pictures_at(pairs.images, self.rows_N)
             findings = diagnose(model, pictures, issame_P, runtime=runtime, **looking)
-        return PairsOutcome(
-            result, embedded.xnorm, options.replicates, options.seed, self.groups_P, self.names, tuple(findings)
-        )
+        known = {"groups_P": self.groups_P, "people_P2": self.people_P2, "names": self.names}
+        return PairsOutcome(result, embedded.xnorm, options.replicates, options.seed, findings=tuple(findings), **known)
 
     def compare(self, outcomes: Sequence[PairsOutcome]) -> list[dict[str, Any]]:
-        """Every two models by every metric, on the same drawn sets; [] without drawn sets."""
+        """Every two models by every metric, on the same resamples; [] without any."""
         if len(outcomes) < 2 or outcomes[0].drawn is None:
             return []
         results, drawn = [outcome.result for outcome in outcomes], [outcome.drawn for outcome in outcomes]
@@ -190,18 +199,31 @@ class PairsTarget:
         return self.pairs.images[index if self.rows_N is None else int(self.rows_N[index])]
 
     def _pairs_for(self, model: Embedder) -> Pairs:
-        pairs = self.pairs
-        if isinstance(pairs.images, FilePictures):
-            pairs = Pairs(pairs.images.made_for(model.size), pairs.issame)
-        model.require_size(*pairs.size, self.name)
-        return pairs
+        images = self.pairs.images
+        if isinstance(images, FilePictures):
+            return Pairs(images.fitted_to(model, self.name), self.pairs.issame)
+        model.require_size(*self.pairs.size, self.name)
+        return self.pairs
 
 
 def open_bin(name: str, path: Path, options: Options) -> PairsTarget:
     """The set in a `.bin` file; InputError where it cannot be read."""
     pairs = open_pair_file(path)
     groups_P = read_groups(options.groups, range(len(pairs))) if options.groups else None
-    return PairsTarget(name, pairs, groups_P=groups_P, options=options)
+    people_P2 = resampled_people(name, None, options)
+    return PairsTarget(name, pairs, groups_P=groups_P, people_P2=people_P2, options=options)
+
+
+def resampled_people(
+    name: str, people_P2: Sequence[tuple[str, str]] | None, options: Options
+) -> Sequence[tuple[str, str]] | None:
+    """The people if these are to be resampled, None if pairs are; InputError for people who are not known."""
+    if options.unit == PEOPLE and people_P2 is None:
+        raise InputError(
+            f"--unit people: {name} does not say who is on its pictures; give a list with the columns first_person and "
+            "second_person, or leave --unit out"
+        )
+    return None if options.unit == PAIRS else people_P2
 
 
 def score_histogram(result: VerificationResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,8 +27,9 @@ class Options:
 
     `size`: (height, width) that the first model takes, None where any will do; `images`: what the paths of a list are
     relative to; `groups`: CSV file with the group of each pair; `detector`: ONNX file of a face detector, for photos
-    that are not aligned; `replicates`, `seed`: drawn sets for intervals, and where drawing begins; `diagnose`: one of
-    DIAGNOSES; `progress`: whether bars may be shown.
+    that are not aligned; `replicates`, `seed`: resamples for intervals, and where drawing begins; `unit`: PAIRS or
+    PEOPLE, what is resampled, None for people where the set says who they are; `diagnose`: one of DIAGNOSES;
+    `progress`: whether bars may be shown.
     """
 
     size: tuple[int, int] | None = None
@@ -37,6 +38,7 @@ class Options:
     detector: Path | None = None
     replicates: int = REPLICATES
     seed: int = 0
+    unit: str | None = None
     diagnose: str = OFF
     progress: bool = True
 
@@ -95,11 +97,31 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True)
+class Failed:
+    """Why the model at that place has no outcome; `finding` where it is known what is wrong with it."""
+
+    model: int
+    reason: str
+    finding: Finding | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """As report.json has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Scored:
-    """One target with the outcome of each model, in the models' order."""
+    """One target with the outcomes of the models that have one, in the models' order, and why others have none."""
 
     target: Target
     outcomes: tuple[Outcome, ...]
+    failed: tuple[Failed, ...] = ()
+
+    @property
+    def models(self) -> list[int]:
+        """Places of the models that have an outcome."""
+        lost = {entry.model for entry in self.failed}
+        return [place for place in range(len(self.outcomes) + len(lost)) if place not in lost]
 
 
 def lines(name: str, outcome: Outcome) -> list[str]:

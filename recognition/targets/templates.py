@@ -17,6 +17,7 @@ from recognition.embedding.files import square_side
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
+from recognition.embedding.symptoms import require_finite
 from recognition.errors import InputError
 from recognition.faces.alignment import SIZE, align
 from recognition.identification.counted import People, share_difference
@@ -153,11 +154,7 @@ class TemplatesTarget:
         pictures = self._pictures_for(model)
         embedded = embed_images(model, pictures, runtime=runtime, batch_size=batch_size, title=self.name)
         faces, pairs = self.pictures.faces, self.pairs
-        if not np.isfinite(embedded.emb_ND).all():
-            row = int(np.argmin(np.isfinite(embedded.emb_ND).all(axis=1)))
-            raise InputError(
-                f"{self.name}: the embedding of {faces.names[row]} is NaN or infinite; the network diverged"
-            )
+        require_finite(embedded.emb_ND)
         emb_TD, templates_T = pool_templates(embedded.emb_ND, faces.template_N, faces.media_N, faces.score_N)
         cosines_P = template_cosines(emb_TD, templates_T, pairs.first_P, pairs.second_P).astype(np.float64)
         far, tar, at = roc_curve(2 - 2 * cosines_P, pairs.issame_P)

@@ -67,7 +67,8 @@ def disparity(groups: Sequence[Group], far: float) -> Disparity:
     fmr = [rate.fmr for rate in rates if rate.fmr is not None]
     fnmr = [rate.fnmr for rate in rates if rate.fnmr is not None]
     mean = math.exp(sum(map(math.log, fmr)) / len(fmr)) if fmr and min(fmr) > 0 else None
-    return Disparity(_ratio(fmr), max(fmr) / mean if mean else None, _ratio(fnmr))
+    # The mean of equal rates is theirs but for rounding.
+    return Disparity(_ratio(fmr), max(1.0, max(fmr) / mean) if mean else None, _ratio(fnmr))
 
 
 def _group(name: str, result: VerificationResult, here_P: np.ndarray) -> Group:

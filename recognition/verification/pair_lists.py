@@ -15,21 +15,24 @@ from recognition.errors import InputError
 FOLDS = 10
 PathPair = tuple[str, str]
 FORM = "write `path,path,1` or `path,path,0`, and after it the number of its fold if you have folds"
-NEEDED, MORE = ("first", "second", "same"), ("fold", "group")
-ALSO_CALLED = {"path1": "first", "path2": "second", "issame": "same"}
+PERSONS = ("first_person", "second_person")
+NEEDED, MORE = ("first", "second", "same"), ("fold", "group", *PERSONS)
+ALSO_CALLED = {"path1": "first", "path2": "second", "issame": "same", "person1": PERSONS[0], "person2": PERSONS[1]}
 SAME = {"1": True, "0": False, "-1": False}
 
 
 class ListedPairs(NamedTuple):
     """P pairs of paths and P flags in the order of their folds; `places`: which of the list's pairs each one was.
 
-    `groups`: the group of each pair where the list has a column of that name.
+    `groups`: the group of each pair where the list has a column of that name; `people`: who is on its two pictures,
+    where the list says so.
     """
 
     pairs: list[PathPair]
     issame: list[bool]
     places: list[int]
     groups: list[str] | None = None
+    people: list[tuple[str, str]] | None = None
 
 
 def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
@@ -39,9 +42,9 @@ def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
     the number of the fold: then pairs are ordered by it, and there must be 10 folds of one size, as readers of `.bin`
     files cut them into 10 equal blocks. Or the lines are those of LFW's pairs.txt: `name a b` is name/name_000a.jpg and
     name/name_000b.jpg, `name a other b` are two people; its first line says how many folds and how many pairs of either
-    kind in each. Or the first line names the columns: `first`, `second`, `same`, and `fold` and `group` if there are
-    any, in any order. InputError naming the line that is none of these, and for a list that has fewer pairs than it
-    says.
+    kind in each. Or the first line names the columns: `first`, `second`, `same`, and `fold`, `group`, `first_person`
+    and `second_person` if there are any, in any order. InputError naming the line that is none of these or contradicts
+    its people, and for a list that has fewer pairs than it says.
     """
     path, announced = Path(path), None
     if columns := _columns(path):
@@ -49,8 +52,9 @@ def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
     pairs: list[PathPair] = []
     issame: list[bool] = []
     folds: list[str] = []
+    people: list[tuple[str, str] | None] = []
     for number, line in enumerate(lines_of(path), 1):
-        fields = _fields(line)
+        fields, who = _fields(line), None
         match fields:
             case []:
                 continue
@@ -70,18 +74,21 @@ def read_pair_list(path: str | Path, folder: str | Path) -> ListedPairs:
                 names = one, two
                 folds.append(fold)
             case [name, a, b] if a.isdecimal() and b.isdecimal():
-                names, flag = (_lfw_name(name, a), _lfw_name(name, b)), "1"
+                names, flag, who = (_lfw_name(name, a), _lfw_name(name, b)), "1", (name, name)
             case [one, a, two, b] if a.isdecimal() and b.isdecimal():
-                names, flag = (_lfw_name(one, a), _lfw_name(two, b)), "0"
+                names, flag, who = (_lfw_name(one, a), _lfw_name(two, b)), "0", (one, two)
             case _:
                 raise InputError(f"{path}: line {number} is {line[:60]!r}; {FORM}")
         pairs.append((os.path.join(folder, names[0]), os.path.join(folder, names[1])))
         issame.append(flag == "1")
+        people.append(_checked(path, number, who, issame[-1]))
     if not pairs:
         raise InputError(f"{path}: holds no pairs; {FORM}")
     if announced not in (None, len(pairs)):
         raise InputError(f"{path}: its first line means {announced} pairs, but it has {len(pairs)}; is it cut short?")
-    return in_folds(path, pairs, issame, folds) if folds else ListedPairs(pairs, issame, list(range(len(pairs))))
+    if folds:
+        return in_folds(path, pairs, issame, folds)
+    return ListedPairs(pairs, issame, list(range(len(pairs))), people=None if None in people else people)
 
 
 def _columns(path: Path) -> list[str] | None:
@@ -94,11 +101,13 @@ def _columns(path: Path) -> list[str] | None:
         if column not in (*NEEDED, *MORE) or columns.count(column) > 1:
             why = "stands there twice" if column in (*NEEDED, *MORE) else "is not known"
             raise InputError(f"{path}: its column {name!r} {why}; columns are {', '.join((*NEEDED, *MORE))}")
+    if len(named := [column for column in PERSONS if column in columns]) == 1:
+        raise InputError(f"{path}: has the column {named[0]!r} alone; name both people of a pair, or neither")
     return columns
 
 
 def _read_columns(path: Path, folder: str | Path, columns: list[str]) -> ListedPairs:
-    rows = []
+    rows, people = [], []
     for number, line in enumerate(lines_of(path)[1:], 2):
         fields = _fields(line)
         if not fields:
@@ -111,6 +120,8 @@ def _read_columns(path: Path, folder: str | Path, columns: list[str]) -> ListedP
                 f"{' and a number for fold' if 'fold' in columns else ''}"
             )
         rows.append(row)
+        if PERSONS[0] in columns:
+            people.append(_checked(path, number, (row[PERSONS[0]], row[PERSONS[1]]), SAME[row["same"]]))
     if not rows:
         raise InputError(f"{path}: holds no pairs; {FORM}")
     pairs = [(os.path.join(folder, row["first"]), os.path.join(folder, row["second"])) for row in rows]
@@ -119,7 +130,15 @@ def _read_columns(path: Path, folder: str | Path, columns: list[str]) -> ListedP
     if "fold" in columns:
         found = in_folds(path, pairs, issame, [row["fold"] for row in rows])
     groups = [rows[place]["group"] for place in found.places] if "group" in columns else None
-    return found._replace(groups=groups)
+    return found._replace(groups=groups, people=[people[place] for place in found.places] if people else None)
+
+
+def _checked(path: Path, number: int, who: tuple[str, str] | None, same: bool) -> tuple[str, str] | None:
+    """The people of a line; InputError where they are not as many as its flag says."""
+    if who is not None and (who[0] == who[1]) != same:
+        kind = "one person" if same else "two people"
+        raise InputError(f"{path}: line {number} says that {who[0]} and {who[1]} are {kind}; mend the flag or the name")
+    return who
 
 
 def in_folds(path: Path, pairs: Sequence[PathPair], issame: Sequence[bool], folds: Sequence[str]) -> ListedPairs:

@@ -14,6 +14,9 @@ calfw      pairs_CALFW.txt: `file number` on two lines for each pair; 3,000 pair
            FaceX-Zoo does, the first 300 go to the first fold, and so on. Pictures in `aligned images`.
 cplfw      pairs_CPLFW.txt: the same with 1 for one person. Pictures in `aligned images` or `images`.
 
+Who is on a picture is read off LFW's list itself, the folder above the pose of CFP, and the name of the file: AgeDB's
+`number_person_age_gender`, CALFW's and CPLFW's `person_number`. Where that contradicts a flag it is left out.
+
 insightface's own cfp_fp.bin, agedb_30.bin, calfw.bin and cplfw.bin were not compared: the order of pairs inside a fold
 does not change any figure, but alignment does.
 """
@@ -25,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recognition.errors import InputError
+from recognition.matlab import read_matlab, text_of
 from recognition.verification.pair_lists import FOLDS, ListedPairs, PathPair, in_folds, lines_of, read_pair_list
 
 CFP_FOLDER = "Protocol"
@@ -42,7 +46,7 @@ def read_protocol(name: str, folder: str | Path, lst: str | Path | None = None) 
     read, default = PROTOCOLS[name]
     lst = folder / default if lst is None else Path(lst)
     if not lst.exists():
-        raise InputError(f"{lst} does not exist; give {name}'s published {default} with --list")
+        raise InputError(f"{lst} does not exist; put {name}'s published {default} there, or say where it is (--list)")
     return read(folder, lst)
 
 
@@ -66,7 +70,7 @@ def _read_cfp(folder: Path, protocol: Path) -> ListedPairs:
                 pairs.append((frontal[one.strip()], profile[two.strip()]))
                 issame.append(same)
                 folds.append(str(fold))
-    return in_folds(protocol, pairs, issame, folds)
+    return _with_people(in_folds(protocol, pairs, issame, folds), lambda path: Path(path).parts[-3])
 
 
 def _cfp_paths(folder: Path, lst: Path) -> dict[str, str]:
@@ -89,24 +93,22 @@ def _read_agedb(folder: Path, lst: Path) -> ListedPairs:
     images = _pictures_of(folder, AGEDB_IMAGES)
     if lst.suffix != ".mat":
         return read_pair_list(lst, images)
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise InputError(f"{lst}: reading MATLAB files takes scipy; install it, or give a text list") from error
     pairs: list[PathPair] = []
     issame: list[bool] = []
     folds: list[str] = []
+    splits = read_matlab(lst, ("splits",))["splits"]
     try:
-        for fold, (cell,) in enumerate(loadmat(lst)["splits"]):
-            people, labels, *_ = cell[0, 0]
-            for one, two, label in zip(*people, labels.ravel(), strict=True):
-                pairs.append(tuple(os.path.join(images, f"{item[0, 0][0].item()}.jpg") for item in (one, two)))
+        for fold, split in enumerate(splits.values):
+            (fields,) = split.values
+            people, labels, *_ = fields.values()
+            names = [os.path.join(images, f"{text_of(name)}.jpg") for name in people.values]
+            for one, two, label in zip(names[::2], names[1::2], labels.ravel(order="F"), strict=True):
+                pairs.append((one, two))
                 issame.append(int(label) == 1)
                 folds.append(str(fold))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, MatReadError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, InputError) as error:
         raise InputError(f"{lst}: is not AgeDB's {AGEDB_LIST} ({error}); unpack the published archive again") from error
-    return in_folds(lst, pairs, issame, folds)
+    return _with_people(in_folds(lst, pairs, issame, folds), lambda path: Path(path).stem.split("_")[1])
 
 
 def _read_flat(folder: Path, lst: Path) -> ListedPairs:
@@ -128,7 +130,21 @@ def _read_flat(folder: Path, lst: Path) -> ListedPairs:
     pairs = [
         pair for fold in range(FOLDS) for kind in (genuine, impostor) for pair in kind[fold * each : (fold + 1) * each]
     ]
-    return ListedPairs(pairs, ([True] * each + [False] * each) * FOLDS, list(range(len(pairs))))
+    found = ListedPairs(pairs, ([True] * each + [False] * each) * FOLDS, list(range(len(pairs))))
+    return _with_people(found, lambda path: Path(path).stem.rpartition("_")[0])
+
+
+def _with_people(listed: ListedPairs, person_of: Callable[[str], str]) -> ListedPairs:
+    """The same with who is on the pictures by their paths; without where one path tells nobody or contradicts a flag.
+
+    The flags are the truth that is published, names of files are not.
+    """
+    try:
+        people = [(person_of(first), person_of(second)) for first, second in listed.pairs]
+    except IndexError:
+        return listed
+    fit = all((first == second) == same for (first, second), same in zip(people, listed.issame))
+    return listed._replace(people=people) if fit else listed
 
 
 def _pictures_of(folder: Path, *names: str) -> Path:

@@ -105,7 +105,7 @@ def test_tinyface_that_is_not_whole_is_explained(tmp_path):
     (root / "aligned_pad_0.1_pad_high" / "Gallery_Distractor" / "sub" / "d.jpg").unlink()
     assert "Gallery_Distractor is empty or missing" in tinyface_gathering(root).remarks[0]
     (lists / "probe_img_ID_pairs.mat").write_bytes(b"no matlab")
-    with pytest.raises(InputError, match="probe_img_ID_pairs.mat: is not TinyFace's list"):
+    with pytest.raises(InputError, match="probe_img_ID_pairs.mat cannot be read as a MATLAB file"):
         tinyface_gathering(root)
     (lists / "probe_img_ID_pairs.mat").unlink()
     with pytest.raises(InputError, match="probe_img_ID_pairs.mat does not exist"):

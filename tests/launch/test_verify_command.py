@@ -3,6 +3,8 @@
 import json
 import sys
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -161,6 +163,33 @@ def test_two_models_side_by_side_each_get_what_they_want_and_are_compared(linear
         assert f"{entry['metric']} {entry['difference']:+.4f}" in out
     assert "small, bgr.onnx: accuracy " in out
     assert "small, model.onnx less bgr.onnx: accuracy " in out
+    assert [outcome["resampling"] for outcome in target["outcomes"]] == [
+        {"unit": "pairs", "replicates": 40, "seed": 3}
+    ] * 2
+
+
+def test_people_of_a_list_are_resampled_and_the_pages_say_so(linear, tmp_path, monkeypatch, capfd):
+    write_people(tmp_path / "people", {"ann": 4, "bob": 4})
+    rows = [f"{'ann' if k % 2 else 'bob'}/{k % 4}.jpg,ann/{k * 3 % 4}.jpg,{k % 2}" for k in range(20)]
+    rows = [f"{row},{row.split('/')[0]},ann" for row in rows]
+    (tmp_path / "list.csv").write_text("first,second,same,first_person,second_person\n" + "\n".join(rows))
+    words = ("--targets", tmp_path / "list.csv", "--images", tmp_path / "people", "--out", tmp_path / "out")
+    for unit, said in (
+        ((), "take the people for independent"),
+        (("--unit", "pairs"), "take the pairs for independent"),
+    ):
+        more = ("--replicates", 20, "--diagnose", "off", *unit)
+        assert run(verify, linear / "model.onnx", *words, *more, monkeypatch=monkeypatch) == 0, capfd.readouterr().err
+        (outcome,) = json.loads((tmp_path / "out" / "report.json").read_text())["targets"][0]["outcomes"]
+        assert outcome["resampling"]["unit"] == (unit[1] if unit else "people")
+        for page in ("index.html", "report.md"):
+            assert said in (tmp_path / "out" / page).read_text()
+
+
+@pytest.mark.parametrize("replicates", [-1, 1])
+def test_so_few_resamples_are_refused_before_anything_is_opened(replicates, monkeypatch, capfd):
+    assert run(verify, "absent", "--targets", "absent.bin", "--replicates", replicates, monkeypatch=monkeypatch) == 2
+    assert "--replicates must be 0 for no intervals, or at least 2" in capfd.readouterr().err
 
 
 def test_groups_and_names_of_a_list_are_in_the_report(linear, tmp_path, monkeypatch, capfd):
@@ -193,7 +222,9 @@ def test_a_damaged_picture_ends_all_ranks_with_its_name_and_exit_code_2(linear, 
     assert "torn.bin: image 38 (pair 19, first picture): not a readable JPEG" in done.stderr
     assert "exitcode  : 2" in done.stderr  # the cause as torchrun tells it
     assert "Traceback" not in done.stderr.partition("torn.bin: image 38")[0]
-    assert not (tmp_path / "out" / "report.json").exists()
+    (target,) = json.loads((tmp_path / "out" / "report.json").read_text())["targets"]
+    assert target["outcomes"] == []
+    assert "image 38" in target["failed"][0]["reason"]
 
 
 def test_help_explains_every_kind(monkeypatch, capsys):
@@ -204,3 +235,48 @@ def test_help_explains_every_kind(monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "python launch/" in shown
     assert all(f"{kind}:" in shown for kind in KINDS)
+
+
+def test_what_fails_late_is_in_a_report_with_what_did_not(linear, tmp_path, monkeypatch, capfd):
+    """Two sets, the second with a torn picture, and a model that gives NaN beside one that does not."""
+    graph = onnx.load(linear / "model.onnx")
+    weight = next(tensor for tensor in graph.graph.initializer if len(tensor.dims) == 2)
+    weight.CopyFrom(onnx.numpy_helper.from_array(np.full(list(weight.dims), np.nan, np.float32), weight.name))
+    onnx.save(graph, tmp_path / "nan.onnx")
+    pairs = load_pairs(linear / "small.bin")
+    torn = [jpeg(index, 16) for index in range(40)]
+    torn[31] = torn[31][:-40]
+    write_pairs(tmp_path / "torn.bin", torn, pairs.issame)
+    words = (linear / "model.onnx", tmp_path / "nan.onnx", "--targets", linear / "small.bin", tmp_path / "torn.bin")
+    assert run(verify, *words, "--out", tmp_path / "report", "--diagnose", "off", monkeypatch=monkeypatch) == 2
+    out, err = capfd.readouterr()
+    assert err.startswith("error: there are no figures of nan.onnx on small (and 2 more): 40 of 40 embeddings are NaN")
+    assert len(err.splitlines()) == 1
+    facts = json.loads((tmp_path / "report" / "report.json").read_text())
+    small, broken = facts["targets"]
+    assert (small["models"], [entry["model"] for entry in small["failed"]]) == ([0], [1])
+    assert small["failed"][0]["finding"]["name"] == "nan"
+    assert (
+        small["outcomes"][0]["accuracy"]
+        == PairsTarget("a", pairs).score(open_embedder(linear / "model.onnx"), runtime=Runtime()).result.accuracy
+    )
+    assert (broken["outcomes"], [entry["model"] for entry in broken["failed"]]) == ([], [0, 1])
+    assert all("torn.bin" in entry["reason"] and "31" in entry["reason"] for entry in broken["failed"])
+    assert f"report: {tmp_path / 'report' / 'index.html'}" in out
+
+
+def test_what_was_scored_before_ctrl_c_is_in_a_report(linear, tmp_path, monkeypatch, capfd):
+    pair_file(tmp_path / "other.bin", num_pairs=20, size=16)
+    score = PairsTarget.score
+
+    def interrupted(self, *args, **options):
+        if self.name == "other":
+            raise KeyboardInterrupt
+        return score(self, *args, **options)
+
+    monkeypatch.setattr(PairsTarget, "score", interrupted)
+    words = (linear / "model.onnx", "--targets", linear / "small.bin", tmp_path / "other.bin", "--out", tmp_path / "r")
+    assert run(verify, *words, "--diagnose", "off", monkeypatch=monkeypatch) == 130
+    capfd.readouterr()
+    facts = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert [target["name"] for target in facts["targets"]] == ["small"]

@@ -139,6 +139,7 @@ def pairs_facts(seed: int, *, groups: int = 3, few: bool = False) -> dict[str, A
             "auc": [facts["auc"] - 0.002, facts["auc"]],
             "eer": [facts["eer"] - 0.004, facts["eer"] + 0.005],
         },
+        "resampling": {"unit": "pairs" if few else "people", "replicates": 1000, "seed": 0},
         "num_false_accepts": int(np.sum(impostor > 0.2)),
         "num_false_rejects": int(np.sum(genuine <= 0.2)),
         **mistakes,
@@ -254,7 +255,10 @@ def comparisons(num_models: int) -> list[dict[str, Any]]:
             p = 0.41 if chance else 0.0004
             verdict = "may be chance" if chance else f"model {first} is worse"
             entry = {"first": first, "second": second, "p_value": p, "p_adjusted": min(1, 2 * p), "verdict": verdict}
-            for metric, method in (("accuracy", "McNemar exact"), ("tar@0.001", "paired bootstrap")):
+            for metric, method in (
+                ("accuracy", "McNemar exact and paired bootstrap"),
+                ("tar@0.001", "paired bootstrap"),
+            ):
                 found.append(
                     entry | {"metric": metric, "difference": -0.0123, "low": -0.02, "high": -0.004, "method": method}
                 )

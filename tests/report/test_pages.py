@@ -3,15 +3,18 @@
 import base64
 import re
 
+import jsonschema
 import numpy as np
 import pytest
 
+from recognition.embedding.finding import Finding
 from recognition.report.kinds.shared_tables import comparison_tables
 from recognition.report.writing import write_report
-from recognition.targets.target import Scored
+from recognition.targets.target import Failed, Scored
 from tests.pictures import pil_pixels
 from tests.report.made_up import MODELS, Made, MadeTarget, made_up
 from tests.report.reading import Page, markdown_tables, strict_json
+from tests.report.test_schema import DOCUMENT
 
 NAMES = ["r50", "r100", "vit_b"]
 
@@ -282,3 +285,29 @@ def test_a_picture_that_is_gone_costs_no_report(tmp_path):
     _, page, _ = written_alone(tmp_path, Gone("identification", "doors"), Made(known))
     assert "probe a" in page.text
     assert not [source for source in page.sources if "jpeg" in source]
+
+
+def test_a_model_that_failed_on_a_target_is_named_and_has_dashes_there(tmp_path):
+    whole = made_up(3)
+    target, outcomes = whole[0].target, whole[0].outcomes
+    target.comparisons = [{**target.comparisons[0], "first": 0, "second": 1}]
+    finding = Finding("nan", "3 of 40 embeddings are NaN", "try float32")
+    lost = Failed(1, "3 of 40 embeddings are NaN; try float32", finding)
+    nothing = tuple(Failed(place, "photo.jpg is gone") for place in range(3))
+    scored = [Scored(target, (outcomes[0], outcomes[2]), (lost,)), Scored(MadeTarget("pairs", "torn"), (), nothing)]
+    write_report(tmp_path, scored, models=MODELS[:3])
+    facts, page = strict_json(tmp_path / "report.json"), Page((tmp_path / "index.html").read_text())
+    markdown = (tmp_path / "report.md").read_text()
+    assert (facts["targets"][0]["models"], facts["targets"][1]["models"]) == ([0, 2], [])
+    assert facts["targets"][0]["failed"] == [{"model": 1, "reason": lost.reason, "finding": finding.facts()}]
+    headline = page.tables[0]
+    assert headline[0] == ["Set", *NAMES]
+    accuracy = next(row for row in headline if "Accuracy" in row[0])
+    shown = [percent(outcome.facts()["accuracy"]) for outcome in (outcomes[0], outcomes[2])]
+    assert (accuracy[1].startswith(shown[0]), accuracy[2], accuracy[3].startswith(shown[1])) == (True, "–", True)
+    assert page.of_section[target.name][0][0] == ["Figure", "r50", "vit_b"]
+    for text in (page.text, markdown):
+        assert f"{target.name}, r100: no figures." in text
+        assert "3 of 40 embeddings are NaN; try float32." in text
+        assert "torn, vit_b: no figures." in text
+    jsonschema.validate(facts, DOCUMENT)

@@ -43,7 +43,7 @@ class Blank:
 
 def test_the_schema_is_one_and_has_the_reports_name():
     Draft202012Validator.check_schema(DOCUMENT)
-    assert DOCUMENT["$id"] == SCHEMA == DOCUMENT["properties"]["schema"]["const"] == "arcscale.verification.2"
+    assert DOCUMENT["$id"] == SCHEMA == DOCUMENT["properties"]["schema"]["const"] == "arcscale.verification.3"
 
 
 def test_a_report_of_every_kind_fits(report):
@@ -58,12 +58,13 @@ def test_a_report_of_a_real_verification_fits(tmp_path):
 
 
 LIES = {
-    ("schema",): "arcscale.verification.1",
+    ("schema",): "arcscale.verification.2",
     ("models", 0, "name"): None,
     ("targets", 0, "outcomes", 0, "accuracy"): 97.3,
     ("targets", 0, "outcomes", 0, "operating_points", 0, "tar"): "0.9",
     ("targets", 0, "outcomes", 0, "operating_points", 0, "flag"): "fine",
     ("targets", 0, "outcomes", 0, "intervals", "accuracy"): [0.9],
+    ("targets", 0, "outcomes", 0, "resampling", "unit"): "pictures",
     ("targets", 0, "outcomes", 0, "groups", 0, "rates", "0.01", "fmr"): -1,
     ("targets", 0, "comparisons", 0, "first"): "r50",
     ("targets", 1, "outcomes", 0, "diagnosis", 0, "sentence"): None,

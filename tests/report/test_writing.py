@@ -73,7 +73,7 @@ def test_json_holds_the_documented_schema(written):
     results, out = written
     report = strict((out / "report.json").read_text())
     assert list(report) == ["schema", "created", "models", "targets", "training", "bad_records"]
-    assert report["schema"] == "arcscale.verification.2"
+    assert report["schema"] == "arcscale.verification.3"
     assert report["models"] == [MODEL | {"name": MODEL["network"]}]
     assert [target["name"] for target in report["targets"]] == ["lfw", "agedb_30"]
     for target in report["targets"]:

@@ -12,6 +12,7 @@ from recognition.errors import InputError
 from recognition.runtime import Runtime
 from recognition.targets.opening import open_target
 from recognition.targets.target import Options
+from recognition.verification.intervals import difference_interval
 from tests.identification.test_folders import tinyface
 from tests.pictures import encoded
 from tests.ranks import run_ranks
@@ -138,6 +139,10 @@ def test_models_are_compared_by_the_probes_that_one_alone_finds(folder):
     assert (entry["metric"], entry["method"]) == ("rank-1", "McNemar exact")
     assert entry["difference"] == outcome.rates.ranks[1] - other.rates.ranks[1]
     assert entry["p_value"] == 1.0 or entry["p_value"] >= 0.25  # three probes prove nothing
+    found, too = (each.searched.rank_Q[each.searched.mated_Q] == 1 for each in (outcome, other))
+    alone = int((found & ~too).sum()), int((too & ~found).sum())
+    assert (entry["low"], entry["high"]) == difference_interval(*alone, 3)
+    assert entry["low"] < 0 < entry["high"]
 
 
 def test_photos_without_a_face_are_listed_and_count_as_not_found(folder, monkeypatch):
@@ -165,3 +170,10 @@ def test_a_model_of_another_size_is_refused(folder):
     other = dataclasses.replace(MODEL, size=(112, 112), facts={"file": "x.onnx"})
     with pytest.raises(InputError, match="set has pictures of 16x16 pixels, but x.onnx takes 112x112"):
         target.score(other, runtime=Runtime())
+
+
+def test_a_model_of_another_size_is_refused_before_anything_is_embedded(folder):
+    target = open_target(f"openset:{folder}", "set", Options())
+    with pytest.raises(InputError, match=r"set has pictures of 16x16 pixels, but big.onnx takes 48x48.*--detector"):
+        target.require_fit(Embedder(embed, (48, 48), {"file": "big.onnx"}))
+    target.require_fit(MODEL)

@@ -13,6 +13,7 @@ from recognition.runtime import Runtime
 from recognition.targets.opening import open_target
 from recognition.targets.pairs import PairsTarget
 from recognition.targets.target import DEEP, Options
+from recognition.verification.bootstrap import resample_pairs
 from recognition.verification.pairs import Pairs, write_pairs
 from tests.faces.red_faces import RedFaces, photo_of
 from tests.pictures import write_people
@@ -59,6 +60,35 @@ def test_the_groups_of_a_list_follow_its_pairs_and_those_of_a_file_go_before_the
         str(folder / "list.csv"), "set", Options(images=folder / "people", groups=folder / "groups.csv")
     )
     assert target.groups_P == ["late"] * 10 + ["early"] * 10
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [(None, "people"), ("people", "people"), ("pairs", "pairs")],
+    ids=["default", "people", "pairs"],
+)
+def test_people_are_resampled_where_a_list_names_them_unless_pairs_are_asked_for(grouped, unit, expected):
+    folder, rows = grouped
+    lines = [f"{a},{b},{same},{a.split('/')[0]},{b.split('/')[0]}" for a, b, same, *_ in rows]
+    (folder / "list.csv").write_text("first,second,same,first_person,second_person\n" + "\n".join(lines))
+    outcome = scored(folder / "list.csv", Options(replicates=40, seed=2, unit=unit, images=folder / "people"))
+    facts = outcome.facts()
+    assert facts["resampling"] == {"unit": expected, "replicates": 40, "seed": 2}
+    people = [tuple(name.split("/")[-2] for name in outcome.names[2 * p : 2 * p + 2]) for p in range(20)]
+    (drawn,) = resample_pairs(
+        [outcome.result], replicates=40, seed=2, people_P2=people if expected == "people" else None
+    )
+    assert facts["intervals"] == {metric: drawn.interval(metric) for metric in ("accuracy", "auc", "eer")}
+
+
+def test_people_whom_nobody_names_cannot_be_resampled(grouped):
+    folder, rows = grouped
+    (folder / "list.csv").write_text("\n".join(f"{first},{second},{same}" for first, second, same, *_ in rows))
+    options = Options(unit="people", images=folder / "people")
+    write_pairs(folder / "set.bin", [(folder / "people" / rows[0][0]).read_bytes()] * 40, [True, False] * 10)
+    for text in ("list.csv", "set.bin"):
+        with pytest.raises(InputError, match="--unit people: set does not say who is on its pictures; give a list"):
+            open_target(str(folder / text), "set", options)
 
 
 def test_a_published_tree_gives_the_figures_of_a_set_of_the_same_pairs(tmp_path):
@@ -121,5 +151,5 @@ def test_aligned_pictures_stay_as_they_are_and_do_not_fit_a_model_of_another_siz
     pictures = FilePictures([str(tmp_path / "ann" / "0.jpg")])
     assert pictures.made_for((48, 48)) is pictures
     target = PairsTarget("set", Pairs(pictures, np.array([True, False] * 10)), rows_N=np.zeros(40, int))
-    with pytest.raises(InputError, match="set has pictures of 16x16 pixels, but big.onnx takes 48x48"):
+    with pytest.raises(InputError, match="set has pictures of 16x16 pixels, but big.onnx takes 48x48.*--detector"):
         target.require_fit(Embedder(embed, (48, 48), {"file": "big.onnx"}))

@@ -50,6 +50,7 @@ def test_targets_of_one_name_are_called_by_their_paths():
         # Published sets have 6,000 pairs each, so the number of rows would not show it.
         ({"groups": Path("g.csv")}, ["calfw.bin", "cplfw.bin"], "g.csv has the pairs of one set; verify on one target"),
         ({"groups": Path("g.csv")}, ["calfw.bin", "all:people"], "g.csv has the pairs of one set"),
+        ({"unit": "people"}, ["all:people", "openset:x"], "--unit: none of these targets takes it; it is for pairs"),
     ],
 )
 def test_an_option_that_would_be_passed_over_or_misread_is_refused(given, texts, message):
@@ -67,6 +68,7 @@ def test_an_option_that_would_be_passed_over_or_misread_is_refused(given, texts,
         ({"detector": Path("absent")}, "absent.csv"),
         ({"detector": Path("absent")}, "openset:absent"),
         ({"detector": Path("absent")}, "tinyface:absent"),
+        *[({"unit": "pairs"}, text) for text in ("lfw:absent", "absent.bin", "absent.csv")],
     ],
 )
 def test_an_option_that_a_target_takes_is_let_through(given, text):

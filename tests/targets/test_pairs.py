@@ -12,6 +12,7 @@ from recognition.runtime import Runtime
 from recognition.targets.opening import open_target
 from recognition.targets.target import Options
 from recognition.verification.bootstrap import resample_pairs
+from recognition.verification.comparison import compare_pairs
 from recognition.verification.groups import group_results
 from recognition.verification.pairs import load_pairs, open_pair_file, write_pairs
 from recognition.verification.protocol import verify_pairs
@@ -71,6 +72,7 @@ def test_facts_have_intervals_groups_and_names(sets):
     facts = outcome.facts()
     (drawn,) = resample_pairs([outcome.result], replicates=30, seed=4)
     assert facts["intervals"] == {metric: drawn.interval(metric) for metric in ("accuracy", "auc", "eer")}
+    assert facts["resampling"] == {"unit": "pairs", "replicates": 30, "seed": 4}
     assert [point["far"] for point in facts["operating_points"]] == [0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6]
     first, second, *_ = facts["operating_points"]
     assert (first["low"], first["high"]) == drawn.interval("tar@0.1")
@@ -105,7 +107,7 @@ def test_groups_follow_pairs_into_the_order_of_their_folds(sets, tmp_path):
 def test_replicates_of_0_leave_intervals_out(sets):
     target, outcome = outcome_of(sets / "set.bin", Options(replicates=0))
     facts = outcome.facts()
-    assert "intervals" not in facts
+    assert not {"intervals", "resampling"} & set(facts)
     assert facts["operating_points"][0]["low"] is None
     assert target.compare([outcome, outcome]) == []
 
@@ -116,9 +118,8 @@ def test_models_are_compared_on_the_same_drawn_sets(sets):
     other = target.score(coarse, runtime=Runtime(), batch_size=8)
     entries = target.compare([outcome, other])
     assert [entry["metric"] for entry in entries] == ["accuracy", "auc", "eer", "tar@0.1"]
-    between = resample_pairs([outcome.result, other.result], replicates=30)
-    drawn = between[0].values["auc"] - between[1].values["auc"]
-    assert (entries[1]["low"], entries[1]["high"]) == tuple(np.percentile(drawn, (2.5, 97.5)))
+    results = [outcome.result, other.result]
+    assert entries == [dataclasses.asdict(e) for e in compare_pairs(results, resample_pairs(results, replicates=30))]
     assert target.compare([outcome]) == []
 
 

@@ -139,3 +139,18 @@ def test_what_does_not_fit_is_named(tmp_path):
     next((tmp_path / "other" / "set" / "loose_crop").iterdir()).unlink()
     with pytest.raises(InputError, match=r"loose_crop/\d+.jpg: cannot be read"):
         outcome_of("ijbc", tmp_path / "other" / "set")
+
+
+def test_faces_are_aligned_to_the_size_that_each_model_takes(tree):
+    """A model of another size than the first gives what it gives where it is the only one."""
+    prefix, root, _ = tree
+    small = Embedder(embed, (64, 64), {"file": "small.onnx"})
+    shared = open_target(f"{prefix}:{root}", "set", Options(size=(112, 112)))
+    alone = open_target(f"{prefix}:{root}", "set", Options(size=(64, 64)))
+    shared.require_fit(small)
+    found, expected = (target.score(small, runtime=Runtime(), batch_size=16) for target in (shared, alone))
+    assert found.xnorm == expected.xnorm
+    np.testing.assert_array_equal(found.distances, expected.distances)
+    assert found.xnorm != shared.score(MODEL, runtime=Runtime(), batch_size=16).xnorm
+    with pytest.raises(InputError, match="takes 96x112 pixels, and aligned faces are square"):
+        shared.require_fit(Embedder(embed, (112, 96), {"file": "tall.onnx"}))

@@ -16,7 +16,7 @@ from recognition.training.metrics import read_rows
 from recognition.training.state import restore
 from tests.ranks import run_ranks
 from tests.training import small_runs
-from tests.training.small_runs import small
+from tests.training.small_runs import small, unreported
 
 STEPS = 8
 SETTINGS = {
@@ -46,6 +46,11 @@ def run(runtime, folder, *overrides):
     return train(small(folder, *options, f"max_steps={STEPS}", *overrides), runtime)
 
 
+def without_report(runtime, folder, *overrides):
+    with unreported():
+        return run(runtime, folder, *overrides)
+
+
 def digests(run_dir):
     return small_runs.digests(run_dir, STEPS)
 
@@ -56,10 +61,10 @@ def losses(run_dir):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_run_in_turns_is_the_run_in_one_go(tmp_path, name):
-    (whole,) = run_ranks(run, 1, tmp_path / "whole", *SETTINGS[name])
+    (whole,) = run_ranks(without_report, 1, tmp_path / "whole", *SETTINGS[name])
     for steps in (3, 5, STEPS):
         # New processes, as after a crash: nothing is left but the files.
-        (parts,) = run_ranks(run, 1, tmp_path / "parts", *SETTINGS[name], f"max_steps={steps}")
+        (parts,) = run_ranks(without_report, 1, tmp_path / "parts", *SETTINGS[name], f"max_steps={steps}")
     assert digests(parts) == digests(whole)
     assert losses(parts) == losses(whole)
 
@@ -67,9 +72,9 @@ def test_a_run_in_turns_is_the_run_in_one_go(tmp_path, name):
 @pytest.mark.parametrize("name", ["sgd", "sampled", "sampled adamw", "average", "dropout"])
 @pytest.mark.parametrize("world", [2, 3])
 def test_so_it_is_on_several_ranks(tmp_path, name, world):
-    run_ranks(run, world, tmp_path / "whole", *SETTINGS[name])
+    run_ranks(without_report, world, tmp_path / "whole", *SETTINGS[name])
     for steps in (2, 5, STEPS):
-        run_ranks(run, world, tmp_path / "parts", *SETTINGS[name], f"max_steps={steps}")
+        run_ranks(without_report, world, tmp_path / "parts", *SETTINGS[name], f"max_steps={steps}")
     found = digests(tmp_path / "parts" / "run")
     assert found == digests(tmp_path / "whole" / "run")
     assert len(found) == 1 + world
@@ -86,7 +91,7 @@ ELASTIC = ("image_size=16", "scale=16", "lr=0.02", "num_image=240", "export_onnx
 
 def without_norms(runtime, folder, steps, *overrides):
     """A run whose global batch is 12 images on any number of ranks; the losses of its steps."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, unreported():
         patch.setattr(assembly, "build_backbone", linear)
         batch = f"batch_size={12 // runtime.world}"
         options = (*ELASTIC, batch, "num_classes=101", "verbose=99", "checkpoint_keep=99", f"max_steps={steps}")
@@ -165,7 +170,7 @@ def test_sampled_centres_are_dealt_out_with_all_that_they_owe(tmp_path, optimize
 
 
 def test_statistics_become_the_mean_of_the_ranks_that_were(tmp_path):
-    run_ranks(run, 2, tmp_path, "max_steps=4")
+    run_ranks(without_report, 2, tmp_path, "max_steps=4")
     files = [
         open_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000004").tensor_file(
             f"rank-0000{r}-of-00002.safetensors"

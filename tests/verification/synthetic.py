@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 
+from recognition.verification.protocol import VerificationResult, verify_pairs
 from tests.filling import fill as fill
 from tests.pictures import jpeg
 from tests.pictures import pil_pixels as pil_pixels
@@ -26,3 +27,19 @@ def noisy_pairs(seed: int, noise: float, num_pairs: int = 600, dim: int = 64) ->
     embeddings[0::2] = first + noise * rng.normal(size=first.shape)
     embeddings[1::2] = second + noise * rng.normal(size=first.shape)
     return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True), issame
+
+
+def result_of(distances_P: np.ndarray, issame_P: np.ndarray, folds: int = 10) -> VerificationResult:
+    """The result of pairs that lie about so far apart (0 to 4): unit vectors of a plane at the angles that make it."""
+    cosines_P = 1 - np.asarray(distances_P) / 2
+    emb_ND = np.zeros((2 * len(cosines_P), 2))
+    emb_ND[0::2] = [1, 0]
+    emb_ND[1::2] = np.stack([cosines_P, np.sqrt(1 - np.square(cosines_P))], axis=1)
+    return verify_pairs(emb_ND, issame_P, folds)
+
+
+def normal_result(rng: np.random.Generator, num_pairs: int, gap: float, folds: int = 10) -> VerificationResult:
+    """Distances N(1, 0.2) of genuine pairs, N(1 + 0.2 gap, 0.2) of as many impostors, as they are drawn."""
+    issame_P = np.arange(num_pairs) % 2 == 0
+    distances_P = rng.normal(np.where(issame_P, 1, 1 + 0.2 * gap), 0.2)
+    return result_of(np.clip(distances_P, 0, 4), issame_P, folds)

@@ -91,7 +91,36 @@ def test_a_line_that_names_the_columns_is_followed_in_any_order(tmp_path, text):
 def test_folds_and_groups_may_be_absent(tmp_path):
     (tmp_path / "pairs.csv").write_text("same,first,second\n1,a,b\n-1,c,d\n")
     found = read_pair_list(tmp_path / "pairs.csv", "")
-    assert found == ([("a", "b"), ("c", "d")], [True, False], [0, 1], None)
+    assert found == ([("a", "b"), ("c", "d")], [True, False], [0, 1], None, None)
+
+
+def test_people_are_those_of_their_columns_or_of_the_names_in_lfws_form(tmp_path):
+    rows = [f"{n}.jpg,ann,{n % 2},x.jpg,{'ann' if n % 2 else f'bob {n}'},{9 - n}" for n in range(10)]
+    (tmp_path / "pairs.csv").write_text("first,Person1,same,second,person2,fold\n" + "\n".join(rows))
+    found = read_pair_list(tmp_path / "pairs.csv", "")
+    assert found.people == [("ann", "ann" if n % 2 else f"bob {n}") for n in reversed(range(10))]
+    (tmp_path / "pairs.txt").write_text("1\t1\nanna\t1\t3\nanna\t2\tcarl\t4\n")
+    assert read_pair_list(tmp_path / "pairs.txt", "").people == [("anna", "anna"), ("anna", "carl")]
+    (tmp_path / "mixed.txt").write_text("anna\t1\t3\nx.jpg\ty.jpg\t0\n")
+    assert read_pair_list(tmp_path / "mixed.txt", "").people is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "first,second,same,first_person,second_person\na,b,1,x,x\n\na,b,1,x,y\n",
+            "pairs.csv: line 4 says that x and y are one person; mend the flag or the name",
+        ),
+        ("1 1\nann 1 3\nann 1 ann 4\n", "pairs.csv: line 3 says that ann and ann are two people"),
+        ("first,second,same,person2\na,b,1,x\n", "has the column 'second_person' alone; name both people"),
+        ("first,second,same,person1,person2\na,b,1,x,\n", "line 2 is 'a,b,1,x,'"),
+    ],
+)
+def test_people_that_do_not_fit_are_told_by_line(tmp_path, text, message):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_pair_list(tmp_path / "pairs.csv", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -120,11 +120,21 @@ def test_agedb_30_as_text(tmp_path):
     assert relative(pairs, tmp_path) == [("00001.jpg", "00002.jpg"), ("00003.jpg", "00004.jpg")]
 
 
-@pytest.mark.parametrize("content", [{"other": 1}, {"splits": np.zeros((3, 2))}, {"splits": np.zeros((3, 1))}, None])
-def test_other_matlab_files(content, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"other": 1}, "lacks the variable 'splits'"),
+        ({"splits": np.zeros((3, 2))}, ": is not AgeDB's 04_FINAL"),
+        ({"splits": np.array([[{"pairs": "none", "labels": 1}]])}, ": is not AgeDB's 04_FINAL"),
+        ({"splits": np.array([[{"pairs": np.zeros((2, 3)), "labels": 1}]])}, ": is not AgeDB's 04_FINAL"),
+        (None, "cannot be read as a MATLAB file"),
+    ],
+    ids=["another variable", "numbers", "text", "pairs of numbers", "no matlab"],
+)
+def test_other_matlab_files(content, message, tmp_path):
     path = tmp_path / "04_FINAL_protocol_30_years.mat"
     path.write_bytes(b"no matlab file" * 20) if content is None else savemat(path, content)
-    with pytest.raises(InputError, match=r"30_years.mat: is not AgeDB's 04_FINAL"):
+    with pytest.raises(InputError, match=f"30_years.mat ?{message}"):
         read_protocol("agedb-30", tmp_path)
 
 
@@ -183,5 +193,24 @@ def test_calfw_that_is_not_as_published(change, message, tmp_path):
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_list_that_is_not_there(name, tmp_path):
-    with pytest.raises(InputError, match=f"does not exist; give {name}'s published .* with --list"):
+    with pytest.raises(InputError, match=f"does not exist; put {name}'s published .* there"):
         read_protocol(name, tmp_path)
+
+
+def test_the_people_of_published_pairs(cfp, tmp_path):
+    assert read_protocol("cfp-fp", cfp).people[18:] == [("010", "010"), ("010", "020")]
+    write(tmp_path / "flat" / "pairs_CPLFW.txt", *flat_lists()["cplfw"])
+    people = read_protocol("cplfw", tmp_path / "flat").people
+    assert people[1:3] == [("Ann_1", "Ann_1"), ("Bo_0", "Cy_0")]
+    (tmp_path / "agedb").mkdir()
+    folds = [[(f"{f}_AnnPo_30_f", f"9{f}_AnnPo_60_f", 1), (f"{f}_AnnPo_30_f", f"8{f}_Bo_60_m", -1)] for f in FOLDS]
+    write_agedb(tmp_path / "agedb" / "04_FINAL_protocol_30_years.mat", folds)
+    assert read_protocol("agedb-30", tmp_path / "agedb").people[:2] == [("AnnPo", "AnnPo"), ("AnnPo", "Bo")]
+
+
+@pytest.mark.parametrize("name", ["Ann_9_30_f", "AnnBo"])
+def test_names_of_files_that_contradict_the_flags_say_nothing(name, tmp_path):
+    folds = [[(f"x_Ann_{f}", f"y_Ann_{f}", 1), (f"x_Ann_{f}", "x_Ann_0" if f == 7 else name, -1)] for f in FOLDS]
+    write_agedb(tmp_path / "04_FINAL_protocol_30_years.mat", folds)
+    found = read_protocol("agedb-30", tmp_path)
+    assert (found.people, len(found.pairs)) == (None, 20)

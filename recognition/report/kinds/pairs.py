@@ -25,6 +25,10 @@ from recognition.report.kinds.sentences import chance, counts, founded, reach
 from recognition.report.kinds.shared_tables import comparison_tables, failure_table, group_tables, points_table
 
 COST = "Where at most {rate} of impostor pairs (1 in {odds:,}) are let in,"
+RESAMPLED = {
+    "pairs": "Intervals take the pairs for independent: where few people stand in many pairs, they are too narrow.",
+    "people": "Intervals take the people for independent, not their pairs: they are those for other people, too.",
+}
 MISTAKES = (("false_accepts", "Different people taken for one"), ("false_rejects", "One person taken for two"))
 
 
@@ -43,6 +47,7 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
         sentences=[
             *counts(first, (("genuine", "pairs of one person (genuine)"), ("impostor", "of two people (impostor)"))),
             *reach(first.get("impostor"), "impostor pairs", "false accept rate"),
+            *_unit(first),
             *founded(names, outcomes, ERROR_RATES, cost=COST, verb="accept", what="same-person pairs"),
             *chance(comparisons),
         ],
@@ -52,6 +57,12 @@ def section(target: dict[str, Any], names: Sequence[str], picture: Picture) -> S
         tables=comparison_tables(names, comparisons, ["accuracy"]),
         details=[_details(name, outcome, picture, worst_shown(len(names))) for name, outcome in zip(names, outcomes)],
     )
+
+
+def _unit(outcome: dict[str, Any]) -> list[str]:
+    """What the intervals take for independent, and what follows from that."""
+    unit = (outcome.get("resampling") or {}).get("unit")
+    return [RESAMPLED[unit]] if unit in RESAMPLED else []
 
 
 def two(value: float | None) -> str:
