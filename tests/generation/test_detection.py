@@ -67,7 +67,8 @@ def test_known_faces_are_found_by_the_names_of_their_pictures(tmp_path):
         ('{"a": {"box": [5, 5, 5, 9]}}', "the box of 'a' is"),
         ('{"a": {"box": [1, 2, 3]}}', "the box of 'a' is"),
         ('{"a": {"points": []}}', "is no file of boxes \\('box'\\)"),
-        ('{"a": {"box": [1, 2, 3, 4], "points": [[1, 2]]}}', "'a' has points of shape"),
+        ('{"a": {"box": [1, 2, 3, 4], "points": [[1, 2]]}}', "the points of 'a' are"),
+        ('{"a": {"box": [1, 2, 3, 4], "points": [[1, 2], [1, 2], [1, 2], [1, 2], [1, NaN]]}}', "the points of 'a' are"),
     ],
 )
 def test_files_of_boxes_that_are_wrong(content, message, tmp_path):

@@ -1,13 +1,21 @@
 """Fetching a pack, where that is asked for: from an archive on this machine, whole or not at all."""
 
+import hashlib
 import zipfile
 
 import pytest
 
-from generation.packs import PACKS, fetch_pack, file_of, is_pack, recogniser_of
+from generation.packs import PACKS, SHA256, fetch_pack, file_of, is_pack, recogniser_of
 from recognition.errors import InputError
 
 NAME = "buffalo_s"
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """The pack as if its files held their own names and nothing else."""
+    for file in PACKS[NAME].files.values():
+        monkeypatch.setitem(SHA256, file, hashlib.sha256(file.encode()).hexdigest())
 
 
 def archive(path, files, folder=""):
@@ -18,7 +26,7 @@ def archive(path, files, folder=""):
 
 
 @pytest.mark.parametrize("folder", ["", "buffalo_s/", "../../"])
-def test_a_pack_is_unpacked_into_its_folder_and_nowhere_else(folder, tmp_path):
+def test_a_pack_is_unpacked_into_its_folder_and_nowhere_else(folder, tmp_path, published):
     files = [*PACKS[NAME].files.values(), "setup.py"]
     root = tmp_path / "root"
     place = fetch_pack(NAME, root, source=archive(tmp_path / "a.zip", files, folder))
@@ -35,6 +43,7 @@ def test_a_pack_is_unpacked_into_its_folder_and_nowhere_else(folder, tmp_path):
         (None, "cannot be fetched"),
         (b"no archive", "is no archive that can be read"),
         (["det_500m.onnx"], "lacks 1k3d68"),
+        (PACKS[NAME].files.values(), r"1k3d68.onnx in .*a.zip has SHA-256 [0-9a-f]{64}, not df5c06b8"),
     ],
 )
 def test_what_cannot_be_had_leaves_nothing(content, message, tmp_path):
