@@ -107,8 +107,8 @@ def _found(name: str, entry: Any) -> Found | None:
     points_52 = None if points is None else torch.tensor(points, dtype=torch.float32)
     if box_4.shape != (4,) or not torch.isfinite(box_4).all() or (box_4[2:] <= box_4[:2]).any():
         raise ValueError(f"the box of {name!r} is {entry['box']}; give x1 < x2 and y1 < y2")
-    if points_52 is not None and points_52.shape != (5, 2):
-        raise ValueError(f"{name!r} has points of shape {tuple(points_52.shape)}; give five of x and y")
+    if points_52 is not None and (points_52.shape != (5, 2) or not torch.isfinite(points_52).all()):
+        raise ValueError(f"the points of {name!r} are {points}; give five of x and y")
     return Found(box_4, points_52)
 
 

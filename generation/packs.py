@@ -5,7 +5,6 @@ Nothing here opens a connection but `fetch_pack`, which is called by those who w
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -15,19 +14,33 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+from recognition.embedding.network import file_sha256
 from recognition.errors import InputError
 
-DETECTION, RECOGNITION, LANDMARKS_106, LANDMARKS_3D_68, ATTRIBUTES = TASKS = (
+DETECTION, RECOGNITION, LANDMARKS_106, LANDMARKS_3D_68, ATTRIBUTES = (
     "detection",
     "recognition",
     "106 landmarks",
     "68 landmarks in 3D",
     "gender and age",
 )
-NON_COMMERCIAL = "non-commercial research only"
+LICENCE = "InsightFace, non-commercial research only"
 RELEASES = "https://github.com/deepinsight/insightface/releases/download/v0.7"
 HOME = Path("~/.insightface")
-MAX_PACK_BYTES = 2 << 30
+MAX_FILE_BYTES = 2 << 30
+SILENCE_S = 60  # after which a download has failed
+# SHA-256 of the files as they are published; what is fetched under one of these names must be the same.
+SHA256 = {
+    "det_10g.onnx": "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+    "scrfd_10g_bnkps.onnx": "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+    "det_500m.onnx": "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a",
+    "w600k_r50.onnx": "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+    "w600k_mbf.onnx": "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
+    "glintr100.onnx": "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+    "1k3d68.onnx": "df5c06b8a0c12e422b2ed8947b8869faa4105387f199c477af038aa01f9a45cc",
+    "2d106det.onnx": "f001b856447c413801ef5c42091ed0cd516fcd21f2d6b79635b1e733a7109dbf",
+    "genderage.onnx": "4fde69b1c810857b88c64a335084f1c3fe8f01246c9a191b48c7bb756d6652fb",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class Pack:
 def _insightface(name: str, detector: str, recogniser: str) -> Pack:
     others = {LANDMARKS_106: "2d106det.onnx", LANDMARKS_3D_68: "1k3d68.onnx", ATTRIBUTES: "genderage.onnx"}
     files = {DETECTION: detector, RECOGNITION: recogniser, **others}
-    return Pack(name, files, f"InsightFace, {NON_COMMERCIAL}", f"{RELEASES}/{name}.zip")
+    return Pack(name, files, LICENCE, f"{RELEASES}/{name}.zip")
 
 
 PACKS = {
@@ -126,7 +139,7 @@ def fetch_pack(name: str, root: str | PathLike | None = None, *, source: str | N
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as aside:
         archive, unpacked = Path(aside) / "archive.zip", Path(aside) / name
         try:
-            with urllib.request.urlopen(address) as answer, open(archive, "wb") as file:
+            with urllib.request.urlopen(address, timeout=SILENCE_S) as answer, open(archive, "wb") as file:
                 shutil.copyfileobj(answer, file)
         except (OSError, ValueError) as error:
             raise InputError(f"{address} cannot be fetched ({error}); fetch it by other means into {folder}") from error
@@ -142,13 +155,16 @@ def _unpack(archive: Path, folder: Path, wanted: set[str], address: str) -> None
         with zipfile.ZipFile(archive) as opened:
             for entry in opened.infolist():
                 file = Path(entry.filename).name
-                if file in wanted and entry.file_size <= MAX_PACK_BYTES:
+                if file in wanted and entry.file_size <= MAX_FILE_BYTES:
                     with opened.open(entry) as source, open(folder / file, "wb") as target:
                         shutil.copyfileobj(source, target)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise InputError(f"{address} is no archive that can be read ({error})") from error
     if missing := wanted - {path.name for path in folder.iterdir()}:
         raise InputError(f"{address} lacks {', '.join(sorted(missing))}: it is another pack")
+    for name in sorted(wanted & SHA256.keys()):
+        if (digest := file_sha256(folder / name)) != SHA256[name]:
+            raise InputError(f"{name} in {address} has SHA-256 {digest}, not {SHA256[name]}: damaged, or changed")
 
 
 def main() -> None:
@@ -162,7 +178,7 @@ def main() -> None:
     print(f"{given.name}: {PACKS[given.name].licence}; from {PACKS[given.name].source}", flush=True)
     folder = fetch_pack(given.name, given.root)
     for path in sorted(folder.iterdir()):
-        print(f"{path}  SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
+        print(f"{path}  SHA-256 {file_sha256(path)}")
 
 
 if __name__ == "__main__":

@@ -46,3 +46,15 @@ def write_model(path: Path, outputs: dict[str, np.ndarray], shape: tuple = (1, 3
     graph = helper.make_graph(nodes, "faces", [given], put_out)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
+
+
+def write_centerface(path: Path, finds: dict[tuple[int, int], tuple]) -> Path:
+    """A model with CenterFace's outputs; numbers of a find at (row, column): score, log size, offset, points (y, x)."""
+    side = SIDE // 4
+    tensors = {
+        name: np.zeros((1, n, side, side), np.float32) for name, n in zip(("537", "538", "539", "540"), (1, 2, 2, 10))
+    }
+    for (row, column), numbers in finds.items():
+        for tensor, values in zip(tensors.values(), numbers):
+            tensor[0, :, row, column] = values
+    return write_model(path, tensors)

