@@ -63,13 +63,14 @@ def test_lists_that_are_not_as_published_are_named(tmp_path, file, text, message
         read(tmp_path, "ijbc")
 
 
-def test_pictures_in_another_order_are_noticed(tmp_path):
+@pytest.mark.parametrize("line", [0, 2])
+def test_pictures_in_another_order_are_noticed(tmp_path, line):
     ijb_tree(tmp_path)
     path = tmp_path / "meta" / "ijbc_face_tid_mid.txt"
     lines = path.read_text().splitlines()
-    lines[2], lines[3] = lines[3], lines[2]
+    lines[line], lines[line + 1] = lines[line + 1], lines[line]
     path.write_text("\n".join(lines))
-    with pytest.raises(InputError, match="ijbc_face_tid_mid.txt: line 3 is"):
+    with pytest.raises(InputError, match=f"ijbc_face_tid_mid.txt: line {line + 1} is"):
         read_faces(tmp_path, "ijbc")
 
 
