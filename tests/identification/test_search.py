@@ -53,6 +53,21 @@ def test_ties_count_against_the_right_person():
     assert found.precision_Q.tolist() == [0.5]
 
 
+@pytest.mark.parametrize("entries", [5, 17, 100])
+@pytest.mark.parametrize("own", [0, -1])
+def test_one_picture_under_two_names_is_a_tie_whatever_the_product_rounds_to(entries, own):
+    """Products of matrices add in another order at their edges: equal rows may differ in the last bit of a cosine."""
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(entries, 512)).astype(np.float32)
+    gallery[-1] = gallery[0]
+    probes = (gallery[0] + 0.3 * rng.normal(size=(257, 512))).astype(np.float32)
+    found = search_gallery(gallery, np.arange(entries), probes, np.full(257, np.arange(entries)[own]))
+    assert set(found.rank_Q.tolist()) == {2}
+    assert set(found.precision_Q.tolist()) == {0.5}
+    twice = search_gallery(gallery, np.r_[np.arange(entries - 1), 0], probes, np.zeros(257, int))
+    assert (set(twice.rank_Q.tolist()), set(twice.precision_Q.tolist())) == ({1}, {1.0})
+
+
 def test_enrolment_is_the_mean_of_unit_vectors():
     emb = np.array([[3, 0], [0, 2], [5, 5], [0, 7]], np.float32)
     entries, people = enrolled(emb, np.array([4, 4, 2, 4]))
