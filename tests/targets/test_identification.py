@@ -160,6 +160,25 @@ def test_photos_without_a_face_are_listed_and_count_as_not_found(folder, monkeyp
     assert any("3 pictures could not be used" in warning for warning in outcome.warnings)
 
 
+def test_probes_of_somebody_who_could_not_be_enrolled_are_not_found_and_no_strangers(folder, monkeypatch):
+    target = open_target(f"openset:{folder}", "set", Options())
+    target.pictures.note_failures = True
+    read = type(target.pictures)._read
+
+    def blind(self, index):
+        if "gallery/ann" in self.paths[index] or self.paths[index].endswith("probes/ann/1.png"):
+            raise InputError(f"{self.paths[index]}: no face")
+        return read(self, index)
+
+    monkeypatch.setattr(type(target.pictures), "_read", blind)
+    outcome = target.score(MODEL, runtime=Runtime(), batch_size=4)
+    facts = outcome.facts()
+    assert (facts["mated_probes"], facts["nonmated_probes"], facts["gallery_subjects"]) == (3, 2, 2)
+    assert facts["ranks"]["1"] == 1 / 3  # bob is found, ann's two probes cannot be
+    assert [entry["probe"] for entry in facts["false_alarms"] if "ann" in entry["probe"]] == []
+    assert any("of people in the gallery 2" in warning for warning in outcome.warnings)
+
+
 def test_a_model_of_another_size_is_refused(folder):
     target = open_target(f"openset:{folder}", "set", Options())
     other = dataclasses.replace(MODEL, size=(112, 112), facts={"file": "x.onnx"})
