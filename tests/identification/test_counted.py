@@ -1,5 +1,7 @@
 """Error rates of counted cosines equal those of a list of cosines; intervals know that a person's pairs go together."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -129,6 +131,16 @@ def test_the_difference_between_models_is_that_of_resampled_people():
     assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(found.difference / shares.std()), rel=0.5)
     back = share_difference(People(pairs, other[:, None]), People(pairs, one[:, None]), 0)
     assert (back.difference, back.low, back.p_value) == (-found.difference, -found.high, found.p_value)
+
+
+@pytest.mark.parametrize("between", [[1, 1], [2, 2, 2, 0], [1, 1, 1, 1, 1, 0, 0, 0], [3, 0, 0, 0, 0]])
+def test_a_handful_of_people_prove_nothing(between):
+    """No difference is less likely than its sign is under all ways to swap the models, person by person."""
+    between, pairs = np.array(between), np.full(len(between), 3)
+    one, other = People(pairs, between[:, None]), People(pairs, np.zeros((len(pairs), 1), int))
+    swaps = np.array(list(itertools.product((-1, 1), repeat=len(between)))) @ between
+    exact = np.mean(np.abs(swaps) >= between.sum())
+    assert share_difference(one, other, 0).p_value >= exact > 0.05
 
 
 def test_equal_models_do_not_differ_and_chance_is_uniform():
