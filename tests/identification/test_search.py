@@ -79,6 +79,8 @@ def test_what_cannot_be_searched_is_refused():
     gallery, person_g, probes, person_q = made(0)
     with pytest.raises(InputError, match="the gallery is empty"):
         search_gallery(gallery[:0], person_g[:0], probes, person_q)
+    with pytest.raises(InputError, match="embeddings of gallery entries are NaN or infinite, first number 2"):
+        search_gallery(np.where(np.arange(40)[:, None] == 2, np.inf, gallery), person_g, probes, person_q)
     probes[7, 2] = np.nan
     with pytest.raises(InputError, match="embeddings of probes are NaN or infinite, first number 7"):
         search_gallery(gallery, person_g, probes, person_q)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ import torch
 
 from recognition.embedding.models import Embedder
 from recognition.errors import InputError
+from recognition.identification.rates import rates_of
+from recognition.identification.search import Searched
 from recognition.runtime import Runtime
+from recognition.targets.identification import IdentificationOutcome
 from recognition.targets.opening import open_target
 from recognition.targets.target import Options
 from tests.identification.test_folders import tinyface
@@ -138,6 +142,41 @@ def test_models_are_compared_by_the_probes_that_one_alone_finds(folder):
     assert (entry["metric"], entry["method"]) == ("rank-1", "McNemar exact")
     assert entry["difference"] == outcome.rates.ranks[1] - other.rates.ranks[1]
     assert entry["p_value"] == 1.0 or entry["p_value"] >= 0.25  # three probes prove nothing
+
+
+def made_up(target, ranks, missing=0):
+    """An outcome in which the probes have these ranks."""
+    ranks, none = np.array(ranks), np.full(len(ranks), -1)
+    searched = Searched(np.zeros(len(ranks)), none, np.zeros(len(ranks)), none, ranks, np.ones(len(ranks)))
+    rates = rates_of(searched, missing=missing)
+    return IdentificationOutcome(rates, searched, np.arange(len(ranks)), np.arange(1), target.gathering, {}, 1.0)
+
+
+@pytest.mark.parametrize("missing", [0, 200])
+def test_the_interval_of_a_difference_is_that_of_drawn_probes_and_takes_no_room(folder, missing):
+    target = open_target(f"openset:{folder}", "set", Options())
+    rng = np.random.default_rng(0)
+    many = 100_000
+    one = np.where(rng.random(many) < 0.9, 1, 2)
+    other = np.where(rng.random(many) < 0.005, 3 - one, one)
+    tracemalloc.start()
+    outcomes = [made_up(target, ranks, missing) for ranks in (one, other)]
+    (entry,) = target.compare(outcomes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+    between = (one == 1).astype(int) - (other == 1)
+    error = between.std() * np.sqrt(many) / (many + missing)
+    assert entry["difference"] == pytest.approx(between.sum() / (many + missing), abs=1e-12)
+    assert (entry["high"] - entry["low"]) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+    assert (entry["high"] + entry["low"]) / 2 == pytest.approx(entry["difference"], abs=0.2 * error)
+
+
+def test_models_that_were_tried_with_different_probes_are_not_compared(folder):
+    target = open_target(f"openset:{folder}", "set", Options())
+    one = made_up(target, [1, 2, 1])
+    assert target.compare([one, dataclasses.replace(one, probe_Q=np.arange(3) + 1)]) == []
+    assert len(target.compare([one, one])) == 1
 
 
 def test_photos_without_a_face_are_listed_and_count_as_not_found(folder, monkeypatch):

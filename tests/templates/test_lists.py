@@ -47,6 +47,7 @@ def test_without_its_lists_there_is_no_search_and_with_some_of_them_an_error(tmp
         ("name_5pts_score", "1.jpg " + "1 " * 11 + "\n", "has 1 pictures and .*tid_mid.txt"),
         ("template_pair_label", "1 2 1\n3 4\n", "lines that are not `template template 1|0`"),
         ("template_pair_label", "1 2 1\n3 x 0\n", "lines that are not `template template 1|0`"),
+        ("template_pair_label", "1 2\n1 4\n0 1\n", "lines that are not `template template 1|0`"),
         ("template_pair_label", "1 2 5\n", "holds no lines"),
         ("template_pair_label", "", "holds no lines"),
     ],
