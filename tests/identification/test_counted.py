@@ -117,6 +117,33 @@ def test_where_nothing_varies_only_people_count(accepted, effective):
     assert found == effective if effective else 0 < found < 3
 
 
+def test_a_few_people_with_a_pair_each_are_worth_one_less():
+    """The variance of a mean is estimated with n - 1."""
+    assert People(np.ones(5, int), np.array([[1], [1], [0], [1], [0]])).effective_pairs(0) == pytest.approx(4)
+
+
+def test_people_without_pairs_change_nothing():
+    pairs, one, other = np.array([4, 9, 2, 5]), np.array([[1], [7], [2], [0]]), np.array([[0], [8], [0], [0]])
+    with_more = [np.r_[counts, np.zeros_like(counts[:1])] for counts in (pairs, one, other)]
+    for found, expected in (
+        (People(with_more[0], with_more[1]).effective_pairs(0), People(pairs, one).effective_pairs(0)),
+        (
+            share_difference(People(with_more[0], with_more[1]), People(with_more[0], with_more[2]), 0),
+            share_difference(People(pairs, one), People(pairs, other), 0),
+        ),
+    ):
+        assert found == expected
+
+
+def test_of_one_person_no_difference_can_be_told():
+    assert share_difference(People(np.array([4]), np.array([[3]])), People(np.array([4]), np.array([[1]])), 0) == (
+        0.5,
+        0.5,
+        0.5,
+        1.0,
+    )
+
+
 def test_the_difference_between_models_is_that_of_resampled_people():
     rng = np.random.default_rng(2)
     pairs = rng.integers(1, 30, 300)
