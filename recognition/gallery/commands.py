@@ -111,7 +111,7 @@ def _answers(given: argparse.Namespace) -> list[Answer]:
         raise InputError("--model is missing: photos are embedded by the model that made the table")
     threshold = -1.0 if given.threshold is None else given.threshold
     if given.report is not None:
-        threshold = threshold_of_report(given.report, given.far)
+        threshold = threshold_of_report(given.report, given.far, table)
     index = build_index(table)[0] if given.index is None else open_index(given.index, table)[0]
     answers = _of_rows(given, index, table, threshold)
     if given.photos:
