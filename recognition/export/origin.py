@@ -11,6 +11,7 @@ from typing import Any
 from recognition.data.sources.shards import rec_entries
 from recognition.errors import InputError
 from recognition.provenance import newest_provenance
+from recognition.report.reading import outcomes_of
 
 # What of a config a stranger can use: no paths, no accounts, nothing that only says where a run worked.
 RECIPE = (
@@ -95,7 +96,7 @@ def _of_report(path: Path, sha256: str, *, must_fit: bool) -> list[Evaluation]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         hashes = [model.get("sha256") for model in report["models"]]
-        targets = [(target["name"], target["outcomes"]) for target in report["targets"]]
+        outcomes = outcomes_of(report, hashes.index(sha256) if sha256 in hashes else -1)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a report of launch/verify.py; name its report.json") from error
     if sha256 not in hashes:
@@ -105,7 +106,6 @@ def _of_report(path: Path, sha256: str, *, must_fit: bool) -> list[Evaluation]:
                 f"{sha256[:12]}); verify this model with launch/verify.py --out DIR and name its report.json"
             )
         return []
-    outcomes = [(name, outcomes[hashes.index(sha256)]) for name, outcomes in targets]
     return [
         Evaluation(
             name,

@@ -19,6 +19,7 @@ from recognition.faces.photos import Aligner
 from recognition.gallery.index import nearest
 from recognition.gallery.photos import FacePictures
 from recognition.gallery.table import Table, model_sha256
+from recognition.report.reading import outcomes_of
 from recognition.runtime import Runtime
 
 
@@ -121,10 +122,10 @@ def threshold_of_report(report: Path, far: float) -> float:
     InputError where no target can.
     """
     try:
-        targets = json.loads(report.read_text(encoding="utf-8"))["targets"]
-        points = [point for target in targets for point in target["outcomes"][0].get("operating_points", [])]
+        outcomes = outcomes_of(json.loads(report.read_text(encoding="utf-8")), 0)
+        points = [point for _, outcome in outcomes for point in outcome.get("operating_points", [])]
         found = [point["threshold"] for point in points if point["far"] == far and point.get("threshold") is not None]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{report} is no report.json of launch/verify.py ({error})") from error
     if not found:
         raise InputError(f"{report}: no target can tell FAR {far:g}; choose a larger one, or give --threshold")

@@ -110,7 +110,14 @@ def test_photos_are_looked_up_and_those_that_fail_are_told(tmp_path):
 
 def test_the_threshold_of_a_report_is_its_distance_as_a_cosine(tmp_path):
     points = [{"far": 0.01, "threshold": 1.2}, {"far": 0.001, "threshold": None}]
-    report = {"targets": [{"outcomes": [{"ranks": {}}]}, {"outcomes": [{"operating_points": points}]}]}
+    other = {"operating_points": [{"far": 0.01, "threshold": 0.3}]}  # of the second model, where the first failed
+    report = {
+        "targets": [
+            {"name": "a", "models": [0], "outcomes": [{"ranks": {}}]},
+            {"name": "b", "models": [1], "outcomes": [other]},
+            {"name": "c", "models": [0, 1], "outcomes": [{"operating_points": points}, other]},
+        ]
+    }
     (tmp_path / "report.json").write_text(json.dumps(report))
     assert threshold_of_report(tmp_path / "report.json", 0.01) == pytest.approx(0.4)
     with pytest.raises(InputError, match="no target can tell FAR 0.001"):
