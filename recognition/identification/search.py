@@ -9,7 +9,6 @@ import torch
 
 from recognition.errors import InputError
 
-STRANGER = -1  # label of a probe that is nobody in the gallery
 BLOCK_COSINES = 1 << 24  # 64 MB at a time
 
 
