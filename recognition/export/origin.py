@@ -50,7 +50,7 @@ class Origin:
 def origin_of(model: Path, meta: Mapping[str, Any], report: Path | None = None) -> Origin:
     """What the run directory `model`, or the one that a file lies in, says of itself and of its accuracy.
 
-    `report`: a report.json to take instead of the run's. InputError where it is unreadable, or of other weights.
+    `report`: a report.json to take instead of the run's. InputError where that is unreadable, or of other weights.
     """
     run = model if model.is_dir() else model.parent
     config = _config(run / "config.json")
@@ -92,12 +92,17 @@ def _evaluations(run: Path, meta: Mapping[str, Any], given: Path | None) -> tupl
 
 
 def _of_report(path: Path, sha256: str, *, must_fit: bool) -> list[Evaluation]:
-    """What a report says of the model with these weights; a run's own report of other weights says nothing."""
+    """What a report says of the model with these weights.
+
+    A run's own report says nothing where it is of other weights, or of an earlier version.
+    """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         hashes = [model.get("sha256") for model in report["models"]]
         outcomes = outcomes_of(report, hashes.index(sha256) if sha256 in hashes else -1)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not must_fit:
+            return []
         raise InputError(f"{path} is not a report of launch/verify.py; name its report.json") from error
     if sha256 not in hashes:
         if must_fit:

@@ -89,6 +89,13 @@ def test_a_set_on_which_another_model_failed_keeps_its_own_figures(run):
     assert origin_of(run, META).evaluations == [Evaluation("lfw", 0.95), Evaluation("agedb", 0.9)]
 
 
+def test_a_runs_report_of_an_earlier_version_says_nothing(run):
+    (run / "report").mkdir()
+    earlier = {"schema": "arcscale.verification.1", "model": META, "targets": [{"name": "lfw", "accuracy": 0.95}]}
+    (run / "report" / "report.json").write_text(json.dumps(earlier))
+    assert origin_of(run, META).evaluations == [Evaluation("lfw", 0.9)]
+
+
 def test_a_report_that_is_given_must_be_of_these_weights(run, tmp_path):
     path = tmp_path / "other.json"
     path.write_text(json.dumps(report(("lfw", {"accuracy": 0.97}))))
