@@ -19,6 +19,7 @@ from recognition.faces.photos import Aligner
 from recognition.gallery.index import nearest
 from recognition.gallery.photos import FacePictures
 from recognition.gallery.table import Table, model_sha256
+from recognition.report.reading import outcomes_of
 from recognition.runtime import Runtime
 
 
@@ -124,12 +125,11 @@ def threshold_of_report(report: Path, far: float, table: Table) -> float:
     try:
         content = json.loads(report.read_text(encoding="utf-8"))
         places = [place for place, model in enumerate(content["models"]) if model_sha256(model) == made]
+        # Templates are means of several pictures: their thresholds are not those of single ones.
         outcomes = [
             outcome
-            for target in content["targets"]
-            if target["kind"] in ("pairs", "all_to_all")  # templates are means of several pictures
-            for place, outcome in zip(target["models"], target["outcomes"])
-            if place in places[:1]
+            for target, outcome in (outcomes_of(content, places[0]) if places else ())
+            if target["kind"] in ("pairs", "all_to_all")
         ]
         points = [point for outcome in outcomes for point in outcome.get("operating_points", [])]
         found = [point["threshold"] for point in points if point["far"] == far and point.get("threshold") is not None]

@@ -9,7 +9,6 @@ import torch
 
 from recognition.errors import InputError
 
-STRANGER = -1  # label of a probe that is nobody in the gallery
 BLOCK_COSINES = 1 << 24  # 64 MB at a time
 # Cosines that are no farther apart are equal: a product of matrices adds in another order at its edges, so that two
 # equal rows may differ by the rounding of float32, which is below 3e-7 for sums of 512 products.

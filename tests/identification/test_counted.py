@@ -17,7 +17,7 @@ from recognition.identification.counted import (
     threshold_bins,
 )
 from recognition.runtime import Runtime
-from recognition.verification.curves import area_under, equal_error_rate, roc_curve, tar_at
+from recognition.verification.curves import area_under, equal_error_rate, operating_points, roc_curve
 from tests.identification.test_all_to_all import by_hand, signs
 from tests.ranks import run_ranks
 
@@ -45,8 +45,8 @@ def test_tar_at_far_is_that_of_the_list(counted):
     counts, _, _, genuine, impostor = counted
     bins = threshold_bins(counts, FARS)
     assert [limit is None for limit in bins] == [far < 1e-4 for far in FARS]  # there are about 12,000 impostors
-    for far, limit in zip(FARS, bins):
-        expected = tar_at(far, -genuine, np.sort(-impostor))
+    points = operating_points(-genuine, -impostor, FARS)
+    for far, limit, expected in zip(FARS, bins, [point.tar for point in points]):
         if limit is None:
             assert expected is None
             continue
