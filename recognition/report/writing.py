@@ -154,16 +154,14 @@ def _padded(row: Row, models: Sequence[int], count: int) -> Row:
 
 
 def _failures(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """(whom it is about, why there are no figures)."""
+    """(whom it is about, why there are no figures), what several models have in common once."""
+    about: dict[tuple[str, str], list[str]] = {}
+    for target in facts["targets"]:
+        for entry in target["failed"]:
+            name = facts["models"][entry["model"]]["name"]
+            about.setdefault((target["name"], entry["reason"]), []).append(name)
     several = len(facts["models"]) > 1
-    return [
-        (
-            f"{target['name']}, {facts['models'][entry['model']]['name']}" if several else target["name"],
-            _sentence(entry["reason"]),
-        )
-        for target in facts["targets"]
-        for entry in target["failed"]
-    ]
+    return [(f"{name}, {', '.join(who)}" if several else name, why) for (name, why), who in about.items()]
 
 
 def _finding(finding: dict[str, Any]) -> tuple[str, ...]:
