@@ -90,11 +90,11 @@ def test_photos_are_looked_up_and_those_that_fail_are_told(tmp_path):
     paths = [str(people / "ann" / f"{k}.jpg") for k in range(3)]
     model = Embedder(lambda x: torch.nn.functional.avg_pool2d(x, 4).flatten(1) + 0.02, (16, 16), {"sha256": "ab"})
     from recognition.gallery.embedding import embed_photos
-    from recognition.gallery.photos import FolderPhotos
+    from recognition.gallery.photos import photos_below
     from recognition.gallery.table import open_table
 
     out = tmp_path / "t.npy"
-    embed_photos(model, FolderPhotos(people), out, facts={"model": model.facts}, aligner=None, runtime=Runtime())
+    embed_photos(model, photos_below(people), out, facts={"model": model.facts}, aligner=None, runtime=Runtime())
     data = open_table(out)
     index, _ = build_index(data)
     looking = {"aligner": None, "runtime": Runtime(), "most": 1}
@@ -102,6 +102,11 @@ def test_photos_are_looked_up_and_those_that_fail_are_told(tmp_path):
     assert [answer.matches[0].path for answer in answers[:3]] == ["ann/0.jpg", "ann/1.jpg", "ann/2.jpg"]
     assert all(answer.matches[0].cosine == pytest.approx(1, abs=1e-5) for answer in answers[:3])
     assert "absent.jpg: cannot be read" in answers[3].failure
+    assert [answer.failure for answer in answers[:3]] == [None] * 3
+    for says in (0, np.nan, np.inf):
+        silent = dataclasses.replace(model, embed=lambda x: torch.full((len(x), 48), says))  # noqa: B023 - used at once
+        (answer,) = query_photos(silent, paths[:1], index, data, **looking)
+        assert (answer.matches, answer.failure) == ((), "the embedding is zero, NaN or infinite")
     require_same_model(model, data, out)
     other = dataclasses.replace(model, facts={"sha256": "cd", "file": "other.onnx"})
     with pytest.raises(InputError, match="other.onnx is another one .*; embeddings of two models cannot be compared"):
