@@ -66,10 +66,8 @@ def gathered(folder: Path, *, seed: int = 0, skips_failures: bool = False) -> Ga
     person_N = np.array(
         [label_of[_person(path, part)] for source, part in zip((gallery, probes), parts) for path in source.paths]
     )
-    order = np.r_[np.argsort(person_N[: len(gallery)], kind="stable"), np.arange(len(gallery), len(paths))]
     is_probe_N = np.arange(len(paths)) >= len(gallery)
-    by_label = dict(enumerate(names))
-    return Gathering([paths[k] for k in order], person_N[order], is_probe_N, by_label, skips_failures=skips_failures)
+    return Gathering(paths, person_N, is_probe_N, dict(enumerate(names)), skips_failures=skips_failures)
 
 
 def _split(source: FolderSource, folder: Path, seed: int, skips_failures: bool) -> Gathering:

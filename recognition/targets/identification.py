@@ -147,7 +147,7 @@ class IdentificationTarget:
         entries_GD, person_G, shown_G = emb_ND[gallery], person_N[gallery], gallery
         if self.together:
             entries_GD, person_G = enrolled(entries_GD, person_G)
-            shown_G = gallery[np.searchsorted(person_N[gallery], person_G)]
+            shown_G = gallery[np.unique(person_N[gallery], return_index=True)[1]]  # the first picture of each
         searched = search_gallery(entries_GD, person_G, emb_ND[probes], person_N[probes])
         missing = int((is_probe_N & ~searched_N & known_N).sum())
         rates = rates_of(searched, missing=missing)

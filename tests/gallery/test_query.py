@@ -64,6 +64,9 @@ def test_an_index_is_opened_for_its_own_table_alone(tmp_path):
     assert read.rows_sha256 == facts.rows_sha256
     with pytest.raises(InputError, match="was built from another table"):
         open_index(tmp_path / "a.faiss", table(seed=2))
+    same_bytes = dataclasses.replace(data, emb_ND=data.emb_ND.reshape(800, 8))
+    with pytest.raises(InputError, match="was built from another table"):
+        open_index(tmp_path / "a.faiss", same_bytes)
     content = bytearray((tmp_path / "a.faiss").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "a.faiss").write_bytes(content)
@@ -83,6 +86,13 @@ def test_below_the_threshold_it_is_nobody():
     assert [(match.row, match.path, match.label) for match in one.matches] == [(3, "p3.jpg", "n3")]
     assert [match.row for match in two.matches] == [8]
     assert answers_of(data.emb_ND[[3]], ["x"], index, data, most=5, threshold=1.1)[0].matches == ()
+
+
+def test_who_is_just_at_the_threshold_is_found():
+    axes = dataclasses.replace(table(3, 3), emb_ND=np.eye(3, dtype=np.float32))
+    index, _ = build_index(axes)
+    (answer,) = answers_of(axes.emb_ND[[1]], ["x"], index, axes, most=3, threshold=1.0)
+    assert [(match.row, match.cosine) for match in answer.matches] == [(1, 1.0)]
 
 
 def test_photos_are_looked_up_and_those_that_fail_are_told(tmp_path):
