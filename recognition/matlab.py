@@ -7,7 +7,9 @@ before anything is made of it, so memory follows the size of the file, whatever 
 from __future__ import annotations
 
 import math
+import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,17 @@ from recognition.errors import InputError
 
 HEADER_BYTES, TAG_BYTES = 128, 8
 MAX_FILE_BYTES = 256 << 20  # lists of millions of pictures are a tenth of it
-MAX_DEPTH = 16
+MAX_DEPTH, MAX_SIDES = 16, 32
 MATRIX, COMPRESSED = 14, 15
 # Types of numbers and of text as they are stored, by their code.
-NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+WHOLE = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 12: "i8", 13: "u8"}
+NUMBERS = WHOLE | {7: "f4", 9: "f8"}
 TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 CELL, STRUCT, CHAR = 1, 2, 4
 CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 COMPLEX = 0x0800
+# What an entry that was never set holds; one for all, as eight bytes of a file make one.
+EMPTY = np.zeros((0, 0))
 
 
 class _Damaged(Exception):
@@ -68,11 +73,13 @@ def _variables(content: bytes, names: tuple[str, ...]) -> dict[str, Any]:
         raise _Damaged("it has version 7.3; save it with -v7")
     if order is None:
         raise _Damaged("it does not begin as one of version 5 does")
-    found, reader = {}, _Reader(memoryview(content), order, HEADER_BYTES)
+    found, reader, room = {}, _Reader(memoryview(content), order, HEADER_BYTES), MAX_FILE_BYTES
     while reader.left:
         kind, data = reader.element()
         if kind == COMPRESSED:
-            kind, data = _Reader(memoryview(_inflated(data)), order, 0).element()
+            inflated = _inflated(data, room)
+            room -= len(inflated)
+            kind, data = _Reader(memoryview(inflated), order, 0).element()
         if kind == MATRIX and len(data):
             matrix = _Reader(data, order, 0)
             head = matrix.head()
@@ -81,10 +88,11 @@ def _variables(content: bytes, names: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-def _inflated(data: memoryview) -> bytes:
+def _inflated(data: memoryview, room: int) -> bytes:
+    """What was compressed; more than `room` bytes are damage."""
     inflater = zlib.decompressobj()
     try:
-        out = inflater.decompress(data, MAX_FILE_BYTES)
+        out = inflater.decompress(data, max(room, 1))  # 0 would be no limit
     except zlib.error as error:
         raise _Damaged(f"a compressed part is damaged ({error})") from error
     if not inflater.eof:
@@ -117,7 +125,7 @@ class _Reader:
         """Type and data of the next one."""
         if self.left < TAG_BYTES:
             raise _Damaged("it ends within an element")
-        first, second = (int(word) for word in np.frombuffer(self.data, self.order + "u4", 2, self.place))
+        first, second = struct.unpack_from(self.order + "2I", self.data, self.place)
         start = self.place + TAG_BYTES
         if first >> 16:  # up to four bytes, in the tag itself
             kind, size = first & 0xFFFF, first >> 16
@@ -131,12 +139,12 @@ class _Reader:
         self.place = start + second + padding
         return first, self.data[start : start + second]
 
-    def numbers(self) -> np.ndarray:
-        """The next element as numbers."""
+    def numbers(self, known: Mapping[int, str] = WHOLE) -> np.ndarray:
+        """The next element as numbers of one of these types."""
         kind, data = self.element()
-        if kind not in NUMBERS:
-            raise _Damaged(f"type {kind} stands where numbers should be")
-        dtype = np.dtype(self.order + NUMBERS[kind])
+        if kind not in known:
+            raise _Damaged(f"type {kind} stands where {'whole ' if known is WHOLE else ''}numbers should be")
+        dtype = np.dtype(self.order + known[kind])
         if len(data) % dtype.itemsize:
             raise _Damaged(f"{len(data)} bytes are no numbers of {dtype.itemsize}")
         return np.frombuffer(data, dtype)
@@ -144,7 +152,7 @@ class _Reader:
     def head(self) -> _Head:
         """What an array begins with."""
         flags, shape, name = self.numbers(), self.numbers(), self.numbers()
-        if len(flags) != 2 or len(shape) < 2 or (shape < 0).any():
+        if len(flags) != 2 or not 2 <= len(shape) <= MAX_SIDES or (shape < 0).any():
             raise _Damaged("an array has no shape")
         text = name.tobytes().decode("latin-1")
         return _Head(int(flags[0]) & 0xFF, int(flags[0]), tuple(int(side) for side in shape), text)
@@ -163,10 +171,13 @@ class _Reader:
             return self._text(head.shape, count)
         if head.kind not in CLASSES or head.flags & COMPLEX:
             raise _Damaged(f"variable {head.name!r} holds something else than real numbers, text, cells and structs")
-        numbers = self.numbers()
+        numbers = self.numbers(NUMBERS if CLASSES[head.kind] in ("f4", "f8") else WHOLE)
         if len(numbers) != count:
             raise _Damaged(f"{len(numbers)} numbers are there for an array of {'x'.join(map(str, head.shape))}")
-        return numbers.astype(CLASSES[head.kind]).reshape(head.shape, order="F")
+        try:
+            return numbers.astype(CLASSES[head.kind]).reshape(head.shape, order="F")
+        except ValueError as error:  # one side is 0, and the others are beyond any address
+            raise _Damaged(f"an array has no shape ({error})") from error
 
     def _require_room(self, count: int) -> None:
         if count * TAG_BYTES > self.left:
@@ -177,7 +188,7 @@ class _Reader:
         if kind != MATRIX:
             raise _Damaged(f"type {kind} stands where an array should be")
         if not len(data):
-            return np.zeros((0, 0))
+            return EMPTY
         reader = _Reader(data, self.order, 0)
         return reader.value(reader.head(), depth - 1)
 

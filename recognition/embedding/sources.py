@@ -23,9 +23,13 @@ class SourcePictures:
         return len(self.source)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        pixels_HWC = np.empty((*self.size, 3), np.uint8)
-        decode_into(pixels_HWC, self.source.read(index).payload, lambda: self.source.describe(index))
-        return pixels_HWC
+        return self.labelled(index)[0]
+
+    def labelled(self, index: int) -> tuple[np.ndarray, int]:
+        """That picture with its label, for whoever wants both: the source is read once."""
+        sample, pixels_HWC = self.source.read(index), np.empty((*self.size, 3), np.uint8)
+        decode_into(pixels_HWC, sample.payload, lambda: self.source.describe(index))
+        return pixels_HWC, sample.label
 
 
 def labels_of(source: Source) -> np.ndarray:

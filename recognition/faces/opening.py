@@ -1,10 +1,11 @@
-"""A face detector from its ONNX file, told by what it puts out."""
+"""A face detector from its ONNX file, told by what it puts out, alone or with what aligns the faces."""
 
 from __future__ import annotations
 
 import hashlib
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 
@@ -12,6 +13,7 @@ from recognition.errors import InputError
 from recognition.faces import centerface, yunet
 from recognition.faces.centerface import CenterFace
 from recognition.faces.detection import Detector
+from recognition.faces.photos import FAINT_SCORE, Aligner
 from recognition.faces.scrfd import SCRFD
 from recognition.faces.yunet import YuNet
 from recognition.onnx_session import open_session
@@ -58,6 +60,11 @@ def open_detector(path: str | PathLike, *, device: str = "cpu", min_score: float
         return CenterFace(session, [output.name for output in outputs], sha256=sha256, min_score=min_score)
     shapes = ", ".join(f"{output.name} {output.shape}" for output in outputs[:12])
     raise InputError(f"{path} is no face detector known here, it puts out {shapes}; {WHERE_FROM}")
+
+
+def open_aligner(path: str | PathLike, *, device: str = "cpu", **how: Any) -> Aligner:
+    """An `Aligner` with the detector in a file, and its other fields as in `how`; InputError as either has it."""
+    return Aligner(open_detector(path, device=device, min_score=FAINT_SCORE), **how)
 
 
 def _picture_size(session: onnxruntime.InferenceSession, path: Path) -> tuple[int, int] | None:

@@ -14,8 +14,9 @@ from recognition.embedding.models import Embedder, open_embedder
 from recognition.embedding.preprocess import recipes_help
 from recognition.errors import InputError
 from recognition.faces.alignment import SIZE
-from recognition.faces.opening import open_detector
-from recognition.faces.photos import CHOICES, FAINT_SCORE, LARGEST, Aligner
+from recognition.faces.arguments import add_finding, found_as
+from recognition.faces.opening import open_aligner
+from recognition.faces.photos import Aligner
 from recognition.gallery.index import KINDS, build_index, open_index, write_index
 from recognition.gallery.query import Answer, answers_of, query_photos, require_same_model, threshold_of_report
 from recognition.gallery.table import Table, open_table
@@ -33,10 +34,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_faces(parser: argparse.ArgumentParser) -> None:
     """How the face of a photo is found."""
-    parser.add_argument("--detector", type=Path, metavar="ONNX", help="YuNet or SCRFD (default: pictures are aligned)")
-    parser.add_argument("--face", choices=CHOICES, default=LARGEST, help="which one of several (default: largest)")
-    parser.add_argument("--min-score", type=float, default=0.6, help="the detector's, 0.3 to 1 (default: 0.6)")
-    parser.add_argument("--min-size", type=int, default=32, help="pixels of the face's shorter side (default: 32)")
+    add_finding(parser, without="without one pictures are aligned already")
 
 
 def opened(given: argparse.Namespace) -> dict[str, Any]:
@@ -49,8 +47,7 @@ def aligner_of(given: argparse.Namespace, model: Embedder) -> Aligner | None:
     if given.detector is None:
         return None
     side = square_side(model.size or (SIZE, SIZE))
-    detector = open_detector(given.detector, min_score=FAINT_SCORE)
-    return Aligner(detector, given.face, given.min_score, given.min_size, size=side)
+    return open_aligner(given.detector, size=side, **found_as(given))
 
 
 def index_command(words: list[str]) -> None:

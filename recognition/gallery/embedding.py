@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +17,16 @@ from recognition.gallery.parts import PHOTOS_A_PART, Part, Parts
 from recognition.gallery.photos import FacePictures, Photos
 from recognition.gallery.table import write_table
 from recognition.runtime import Runtime
+
+NO_DIRECTION = "the embedding is zero, NaN or infinite"
+
+
+class UnitRows(NamedTuple):
+    """Rows of length 1, float32 (N, D); their lengths before, float32 (N,); `good_N`: which had one, others are 0."""
+
+    unit_ND: np.ndarray
+    norm_N: np.ndarray
+    good_N: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ def embed_photos(
     """Write the table `out` of all photos (see table.py); all ranks embed their share of each part.
 
     Rows and failures together are the photos. Parts lie in OUT.parts until the table is whole. InputError as the parts
-    and the table have them, and for a model of another size than the aligned faces.
+    and the table have them. A photo that cannot be read, shows no usable face or has another size is a failure.
     """
     height, width = model.size or (SIZE, SIZE)
     facts = {**facts, "photos": len(photos), "photos_a_part": photos_a_part}
@@ -70,16 +80,23 @@ def embed_photos(
     return Made(rows, failed, len(found))
 
 
-def _part(photos: Photos, indices: range, emb_ND: np.ndarray, failures: dict[int, str], faces: dict) -> Part:
-    usable, failures = list(faces), dict(failures)
+def unit_rows(emb_ND: np.ndarray) -> UnitRows:
+    """Embeddings (N, D) as a table has them."""
     norm_N = np.linalg.norm(emb_ND, axis=1)
-    for place in [place for place in usable if not (np.isfinite(norm_N[place]) and norm_N[place] > 0)]:
-        usable.remove(place)
-        failures[place] = "the embedding is zero, NaN or infinite"
+    good_N = np.isfinite(norm_N) & (norm_N > 0)
+    unit_ND = np.zeros(emb_ND.shape, np.float32)
+    unit_ND[good_N] = emb_ND[good_N] / norm_N[good_N, None]
+    return UnitRows(unit_ND, norm_N.astype(np.float32), good_N)
+
+
+def _part(photos: Photos, indices: range, emb_ND: np.ndarray, failures: dict[int, str], faces: dict) -> Part:
+    rows = unit_rows(emb_ND)
+    usable = [place for place in faces if rows.good_N[place]]
+    failures = failures | {place: NO_DIRECTION for place in faces if not rows.good_N[place]}
     kept = [indices[place] for place in usable]
     return Part(
-        (emb_ND[usable] / norm_N[usable, None]).astype(np.float32),
-        norm_N[usable].astype(np.float32),
+        rows.unit_ND[usable],
+        rows.norm_N[usable],
         [photos.path(index) for index in kept],
         [photos.label(index) for index in kept],
         [faces[place] for place in usable],

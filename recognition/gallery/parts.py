@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from recognition.atomic import replacing, write_text
@@ -68,14 +68,16 @@ class Parts:
             save_file(arrays, partial, metadata={"rows": json.dumps(rows)})
 
     def read(self, count: int) -> Iterator[Part]:
-        """The parts 0 to count - 1."""
+        """The parts 0 to count - 1; InputError naming one that is damaged."""
         for number in range(count):
-            with safe_open(self._path(number), framework="np") as stored:
-                rows = json.loads(stored.metadata()["rows"])
-                faces = [Found(*face) for face in rows["faces"]]
-                failures = [tuple(failure) for failure in rows["failures"]]
-                emb_ND, norm_N = stored.get_tensor("emb"), stored.get_tensor("norm")
-            yield Part(emb_ND, norm_N, rows["paths"], rows["labels"], faces, failures)
+            path = self._path(number)
+            try:
+                part = _read(path)
+            except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+                raise InputError(
+                    f"{path} is damaged ({error}); remove it and repeat the command, which makes it again"
+                ) from error
+            yield part
 
     def remove(self) -> None:
         """Once the table is written."""
@@ -83,3 +85,12 @@ class Parts:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"part-{number:06d}.safetensors"
+
+
+def _read(path: Path) -> Part:
+    with safe_open(path, framework="np") as stored:
+        rows = json.loads(stored.metadata()["rows"])
+        faces = [Found(*face) for face in rows["faces"]]
+        failures = [tuple(failure) for failure in rows["failures"]]
+        emb_ND, norm_N = stored.get_tensor("emb"), stored.get_tensor("norm")
+    return Part(emb_ND, norm_N, rows["paths"], rows["labels"], faces, failures)

@@ -38,26 +38,17 @@ class Photos(Protocol):
         ...
 
 
-class FolderPhotos:
-    """Image files at any depth below `root`, by their paths below it, sorted; the first folder is the label."""
+class FilePhotos:
+    """Image files by their paths below `root`, of which the first folder is the label."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        found = [
-            os.path.relpath(os.path.join(where, file), root)
-            for where, _, files in os.walk(root)
-            for file in files
-            if file.lower().endswith(IMAGE_SUFFIXES)
-        ]
-        if not found:
-            raise InputError(f"{root}: holds no pictures ({', '.join(IMAGE_SUFFIXES)}); is it the right folder?")
-        self.paths = sorted(found)
+    def __init__(self, paths: Sequence[str], root: Path = Path()) -> None:
+        self.paths, self.root = paths, root
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def path(self, index: int) -> str:
-        """Below the folder."""
+        """Below the root, or as it was given."""
         return self.paths[index]
 
     def label(self, index: int) -> str:
@@ -92,10 +83,23 @@ class SourcePhotos:
         return self.source.read(index).payload
 
 
+def photos_below(root: Path) -> FilePhotos:
+    """Image files at any depth below `root`, sorted by their paths; InputError where there are none."""
+    found = [
+        os.path.relpath(os.path.join(where, file), root)
+        for where, _, files in os.walk(root)
+        for file in files
+        if file.lower().endswith(IMAGE_SUFFIXES)
+    ]
+    if not found:
+        raise InputError(f"{root}: holds no pictures ({', '.join(IMAGE_SUFFIXES)}); is it the right folder?")
+    return FilePhotos(sorted(found), root)
+
+
 def open_photos(path: Path) -> Photos:
     """A folder of pictures at any depth, or whatever `rec=` takes; InputError for what is neither."""
     if path.is_dir() and not any((path / name).exists() for name in ("train.rec", "dataset_info.json")):
-        return FolderPhotos(path)
+        return photos_below(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a folder of photos, or a set of records")
     return SourcePhotos(open_source(str(path)))

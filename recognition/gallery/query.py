@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from recognition.data.sources.files import read_image_file
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
 from recognition.errors import InputError
 from recognition.faces.alignment import SIZE
 from recognition.faces.photos import Aligner
+from recognition.gallery.embedding import NO_DIRECTION, unit_rows
 from recognition.gallery.index import nearest
-from recognition.gallery.photos import FacePictures
+from recognition.gallery.photos import FacePictures, FilePhotos
 from recognition.gallery.table import Table, model_sha256
 from recognition.report.reading import outcomes_of
 from recognition.runtime import Runtime
@@ -42,28 +42,6 @@ class Answer:
     failure: str | None = None
 
 
-class ListedPhotos:
-    """Single photo files."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def path(self, index: int) -> str:
-        """As it was given."""
-        return self.paths[index]
-
-    def label(self, index: int) -> str:
-        """Nobody says."""
-        return ""
-
-    def payload(self, index: int) -> bytes:
-        """The file's bytes."""
-        return read_image_file(self.paths[index])
-
-
 def require_same_model(model: Embedder, table: Table, path: Path) -> None:
     """InputError when the table is of another model: cosines between two models mean nothing."""
     made, asked = model_sha256(table.facts.get("model", {})), model_sha256(model.facts)
@@ -86,14 +64,13 @@ def query_photos(
     most: int,
     threshold: float = -1.0,
 ) -> list[Answer]:
-    """For each photo the rows of the table that are nearest to the face in it."""
-    pictures = FacePictures(ListedPhotos(paths), range(len(paths)), model.size or (SIZE, SIZE), aligner)
-    emb_ND = embed_images(model, pictures, runtime=runtime, title="queries").emb_ND
-    norm_N1 = np.linalg.norm(emb_ND, axis=1, keepdims=True)
-    unit_ND = emb_ND / np.where(norm_N1 == 0, 1, norm_N1)
-    answers = answers_of(unit_ND, paths, index, table, most=most, threshold=threshold)
+    """For each photo the rows of the table that are nearest to the face in it, or why none were looked for."""
+    pictures = FacePictures(FilePhotos(paths), range(len(paths)), model.size or (SIZE, SIZE), aligner)
+    rows = unit_rows(embed_images(model, pictures, runtime=runtime, title="queries").emb_ND)
+    answers = answers_of(rows.unit_ND, paths, index, table, most=most, threshold=threshold)
+    failures = dict.fromkeys(np.flatnonzero(~rows.good_N).tolist(), NO_DIRECTION) | pictures.failures
     return [
-        Answer(answer.query, (), pictures.failures[place]) if place in pictures.failures else answer
+        Answer(answer.query, (), failures[place]) if place in failures else answer
         for place, answer in enumerate(answers)
     ]
 

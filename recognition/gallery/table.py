@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def open_table(path: Path) -> Table:
     if not path.is_file():
         raise InputError(f"table {path} does not exist; launch/embed.py MODEL FOLDER --out {path} makes one")
     table = (_read_parquet if path.suffix == ".parquet" else _read_numpy)(path)
+    if table.emb_ND.dtype != np.float32 or not isinstance(table.facts, dict):
+        raise InputError(f"{path}: its embeddings are no float32 numbers, or its facts no JSON object; make it again")
     if table.emb_ND.ndim != 2 or not (len(table.emb_ND) == len(table.paths) == len(table.labels)):
         raise InputError(
             f"{path}: {table.emb_ND.shape} embeddings do not fit its {len(table.paths)} rows; make it again"
@@ -72,21 +75,19 @@ def model_sha256(facts: dict[str, Any]) -> str | None:
 
 def _write_parquet(out: Path, parts: Iterable[Part], facts: dict[str, Any]) -> tuple[int, list[tuple[str, str]]]:
     pa, pq = _pyarrow(out)
-    writer, rows, failures = None, 0, []
+    rows, failures = 0, []
+    some = _with_rows(parts, failures)
+    first = next(some, None)
+    if first is None:  # a table that is there already stays
+        return 0, failures
+    dim = first.emb_ND.shape[1]
+    kinds = (pa.string(), pa.string(), pa.float32(), pa.float32())
+    boxes = [("box", pa.list_(pa.float32())), ("points", pa.list_(pa.float32()))]
+    schema = pa.schema([*zip(COLUMNS, kinds), *boxes, ("embedding", pa.list_(pa.float32(), dim))])
+    schema = schema.with_metadata({META_KEY: json.dumps(facts)})
     try:
-        with replacing(out) as partial:
-            for part in parts:
-                failures += part.failures
-                if not len(part.paths):
-                    continue
-                dim = part.emb_ND.shape[1]
-                if writer is None:
-                    vector = pa.list_(pa.float32(), dim)
-                    kinds = (pa.string(), pa.string(), pa.float32(), pa.float32())
-                    boxes = [("box", pa.list_(pa.float32())), ("points", pa.list_(pa.float32()))]
-                    schema = pa.schema([*zip(COLUMNS, kinds), *boxes, ("embedding", vector)])
-                    schema = schema.with_metadata({META_KEY: json.dumps(facts)})
-                    writer = pq.ParquetWriter(partial, schema)
+        with replacing(out) as partial, pq.ParquetWriter(partial, schema) as writer:
+            for part in chain([first], some):
                 embedding = pa.FixedSizeListArray.from_arrays(pa.array(part.emb_ND.reshape(-1)), dim)
                 names = [_utf8(path) for path in part.paths], [_utf8(label) for label in part.labels]
                 faces = [[getattr(face, key) for face in part.faces] for key in ("score", "box", "points")]
@@ -94,28 +95,19 @@ def _write_parquet(out: Path, parts: Iterable[Part], facts: dict[str, Any]) -> t
                 columns = [pa.array(values, field.type) for values, field in zip(arrays, schema)]
                 writer.write_table(pa.table([*columns, embedding], schema=schema))
                 rows += len(part.paths)
-            if writer is None:
-                partial.touch()
-            else:
-                writer.close()
     except pa.ArrowException as error:
         raise InputError(f"{out}: could not be written ({error})") from error
-    if not rows:
-        out.unlink()
     return rows, failures
 
 
 def _write_numpy(out: Path, parts: Iterable[Part], facts: dict[str, Any]) -> tuple[int, list[tuple[str, str]]]:
-    kept, failures = [], []
-    for part in parts:
-        failures += part.failures
-        kept.append(part)
-    rows = sum(len(part.paths) for part in kept)
-    if not rows:
+    failures = []
+    kept = list(_with_rows(parts, failures))
+    if not kept:
         return 0, failures
-    dim = next(part.emb_ND.shape[1] for part in kept if len(part.paths))
+    rows = sum(len(part.paths) for part in kept)
     with replacing(out) as partial:
-        stored = np.lib.format.open_memmap(partial, "w+", np.float32, (rows, dim))
+        stored = np.lib.format.open_memmap(partial, "w+", np.float32, (rows, kept[0].emb_ND.shape[1]))
         place = 0
         for part in kept:
             stored[place : place + len(part.paths)] = part.emb_ND
@@ -125,6 +117,14 @@ def _write_numpy(out: Path, parts: Iterable[Part], facts: dict[str, Any]) -> tup
         _write_csv(partial, COLUMNS, (row for part in kept for row in _csv_rows(part)))
     write_text(_beside(out, ".json"), json.dumps(facts, indent=1) + "\n")
     return rows, failures
+
+
+def _with_rows(parts: Iterable[Part], failures: list[tuple[str, str]]) -> Iterator[Part]:
+    """The parts that have rows; the failures of all are added to `failures` on the way."""
+    for part in parts:
+        failures += part.failures
+        if part.paths:
+            yield part
 
 
 def _csv_rows(part: Part) -> Iterable[tuple]:

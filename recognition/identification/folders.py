@@ -16,7 +16,6 @@ GALLERY, PROBES = "gallery", "probes"
 STRANGERS_SHARE = 1 / 3
 DISTRACTOR = -100  # TinyFace's own label
 MATCH_LIST, PROBE_LIST = "gallery_match_img_ID_pairs.mat", "probe_img_ID_pairs.mat"
-
 MOST_PEOPLE = 1 << 53  # numbers that a float64 can count
 
 
@@ -67,10 +66,8 @@ def gathered(folder: Path, *, seed: int = 0, skips_failures: bool = False) -> Ga
     person_N = np.array(
         [label_of[_person(path, part)] for source, part in zip((gallery, probes), parts) for path in source.paths]
     )
-    order = np.r_[np.argsort(person_N[: len(gallery)], kind="stable"), np.arange(len(gallery), len(paths))]
     is_probe_N = np.arange(len(paths)) >= len(gallery)
-    by_label = dict(enumerate(names))
-    return Gathering([paths[k] for k in order], person_N[order], is_probe_N, by_label, skips_failures=skips_failures)
+    return Gathering(paths, person_N, is_probe_N, dict(enumerate(names)), skips_failures=skips_failures)
 
 
 def _split(source: FolderSource, folder: Path, seed: int, skips_failures: bool) -> Gathering:
@@ -130,7 +127,7 @@ def _mat_list(path: Path, names: str, labels: str, folder: Path) -> tuple[list[s
         raise InputError(f"{path}: is not TinyFace's list ({error}); unpack the archive again") from error
     if len(files) != numbers.size:
         raise InputError(f"{path}: has {len(files)} pictures for {numbers.size} labels; unpack the archive again")
-    if not np.isfinite(numbers).all() or (abs(numbers) > MOST_PEOPLE).any():
+    if not (abs(numbers) <= MOST_PEOPLE).all() or (numbers != np.rint(numbers)).any():
         raise InputError(f"{path}: {labels} are no numbers of people; unpack the archive again")
     return [os.path.join(folder, file) for file in files], numbers.ravel(order="F").astype(np.int64)
 

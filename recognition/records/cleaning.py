@@ -17,11 +17,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recognition.atomic import replacing, write_text
-from recognition.data.decode import announced_size, decode_into
 from recognition.data.sources import FileSource, RecordSource, Source
 from recognition.data.threads import map_in_order
 from recognition.data.transforms import to_input
 from recognition.embedding.models import Embedder
+from recognition.embedding.sources import SourcePictures
 from recognition.errors import InputError
 from recognition.head.cleanliness import Neighbours, TargetCosines, nearest_others, robust_centers, similar_centers
 from recognition.strict_json import finite
@@ -114,17 +114,10 @@ def embed_source(
 
     Images are decoded by threads and held a batch at a time. InputError for a damaged picture or one of another size.
     """
-    first = source.read(0)
-    size = announced_size(first.payload, lambda: source.describe(0))
-    model.require_size(*size, "the set")
-
-    def decoded(index: int) -> tuple[np.ndarray, int]:
-        sample, pixels_HWC = source.read(index), np.empty((*size, 3), np.uint8)
-        decode_into(pixels_HWC, sample.payload, lambda: source.describe(index))
-        return pixels_HWC, sample.label
-
+    pictures = SourcePictures(source)
+    model.require_size(*pictures.size, "the set")
     labels_N, emb_ND, place = np.empty(len(source), np.int64), None, 0
-    images = map_in_order(decoded, range(len(source)))
+    images = map_in_order(pictures.labelled, range(len(source)))
     bar = tqdm(total=len(source), desc="embedding", unit="image", delay=2, disable=None)
     with torch.inference_mode(), replacing(out) as partial, bar:
         while batch := list(islice(images, batch_size)):

@@ -20,7 +20,7 @@ from recognition.identification.folders import Gathering, gathered, tinyface_gat
 from recognition.identification.rates import Rates, rates_of
 from recognition.identification.search import Searched, enrolled, search_gallery
 from recognition.runtime import Runtime
-from recognition.targets.target import Options, open_aligner
+from recognition.targets.target import Options, aligner_of
 from recognition.verification.comparison import MCNEMAR, Comparison, judged
 from recognition.verification.intervals import difference_interval, mcnemar_p
 
@@ -121,7 +121,7 @@ class IdentificationTarget:
 
     def __init__(self, name: str, gathering: Gathering, options: Options, *, together: bool) -> None:
         self.name, self.gathering, self.together = name, gathering, together
-        self.pictures = FilePictures(gathering.paths, open_aligner(options), note_failures=gathering.skips_failures)
+        self.pictures = FilePictures(gathering.paths, aligner_of(options), note_failures=gathering.skips_failures)
 
     def require_fit(self, model: Embedder) -> None:
         """InputError unless the model takes pictures of this size, or photos are aligned to the size that it takes."""
@@ -147,7 +147,7 @@ class IdentificationTarget:
         entries_GD, person_G, shown_G = emb_ND[gallery], person_N[gallery], gallery
         if self.together:
             entries_GD, person_G = enrolled(entries_GD, person_G)
-            shown_G = gallery[np.searchsorted(person_N[gallery], person_G)]
+            shown_G = gallery[np.unique(person_N[gallery], return_index=True)[1]]  # the first picture of each
         searched = search_gallery(entries_GD, person_G, emb_ND[probes], person_N[probes])
         missing = int((is_probe_N & ~searched_N & known_N).sum())
         rates = rates_of(searched, missing=missing)

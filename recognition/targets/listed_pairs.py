@@ -13,7 +13,7 @@ from recognition.embedding.files import FilePictures
 from recognition.errors import InputError
 from recognition.targets.group_column import read_groups
 from recognition.targets.pairs import PairsTarget, open_bin, resampled_people
-from recognition.targets.target import Options, open_aligner
+from recognition.targets.target import Options, aligner_of
 from recognition.verification.pair_lists import ListedPairs, read_pair_list
 from recognition.verification.pairs import Pairs
 from recognition.verification.protocol import require_scorable
@@ -46,7 +46,7 @@ def listed(name: str, pairs: ListedPairs, options: Options) -> PairsTarget:
     require_scorable(issame_P)
     _require_files(name, paths)
     groups_P = read_groups(options.groups, pairs.places) if options.groups else pairs.groups
-    pictures = FilePictures(paths, open_aligner(options))
+    pictures = FilePictures(paths, aligner_of(options))
     rows_N = np.array([place_of[path] for path in names])
     people_P2 = resampled_people(name, pairs.people, options)
     known = {"names": names, "groups_P": groups_P, "people_P2": people_P2}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from recognition.embedding.models import Embedder
 from recognition.errors import InputError
 from recognition.runtime import Runtime
-from recognition.targets.target import Failed, Scored, Target, comparison_lines, lines
+from recognition.targets.target import Failed, Outcome, Scored, Target, comparison_lines, lines
 
 
 def score_all(
@@ -20,14 +21,20 @@ def score_all(
 ) -> Iterator[Scored]:
     """The outcome of each model, called as in `names`, on each target in turn; the first rank prints them one by one.
 
-    A model that fails on a target is told of and left out there; the others go on. InputError, before anything is
-    embedded, where a model does not take the pictures of a target.
+    A model that fails on a target is told of and left out there; the others go on. Whatever else ends the work, Ctrl-C
+    say, is raised once every target was yielded with what it had by then. InputError, before anything is embedded,
+    where a model does not take the pictures of a target.
     """
     for target in targets:
         for model in models:
             target.require_fit(model)
+    scoring = _Scoring(models, names, runtime, batch_size)
     for target in targets:
-        yield _score(target, models, names, runtime, batch_size)
+        scored = scoring.score(target)
+        yield scored
+        scoring.compare(scored)
+    if scoring.ended is not None:
+        raise scoring.ended
 
 
 def require_all_scored(scored: Sequence[Scored], names: Sequence[str]) -> None:
@@ -40,24 +47,53 @@ def require_all_scored(scored: Sequence[Scored], names: Sequence[str]) -> None:
     raise InputError(f"there are no figures of {name} on {target}{others}: {reason}")
 
 
-def _score(
-    target: Target, models: Sequence[Embedder], names: Sequence[str], runtime: Runtime, batch_size: int
-) -> Scored:
-    outcomes, failed = [], []
-    for place, (name, model) in enumerate(zip(names, models)):
-        about = target.name if len(models) == 1 else f"{target.name}, {name}"
+@dataclass
+class _Scoring:
+    """`ended`: what put an end to it all; from then on nothing is scored any more."""
+
+    models: Sequence[Embedder]
+    names: Sequence[str]
+    runtime: Runtime
+    batch_size: int
+    ended: BaseException | None = None
+
+    def score(self, target: Target) -> Scored:
+        """Told model by model."""
+        outcomes, failed = [], []
+        for place, (name, model) in enumerate(zip(self.names, self.models)):
+            about = target.name if len(self.models) == 1 else f"{target.name}, {name}"
+            found = self._outcome(target, model)
+            if isinstance(found, BaseException):
+                failed.append(Failed(place, self._reason(found), getattr(found, "finding", None)))
+                self._tell(f"{about}: no figures: {failed[-1].reason}")
+            else:
+                outcomes.append(found)
+                self._tell(*lines(about, found))
+        return Scored(target, tuple(outcomes), tuple(failed))
+
+    def compare(self, scored: Scored) -> None:
+        """Told once the outcomes were handed over: resampling takes a while, and must not cost them."""
+        if scored.outcomes and self.ended is None and self.runtime.is_main:
+            left = [self.names[place] for place in scored.models]
+            self._tell(*comparison_lines(scored.target.name, left, scored.target.compare(scored.outcomes)))
+
+    def _outcome(self, target: Target, model: Embedder) -> Outcome | BaseException:
+        if self.ended is not None:
+            return self.ended
         try:
-            outcomes.append(target.score(model, runtime=runtime, batch_size=batch_size))
+            return target.score(model, runtime=self.runtime, batch_size=self.batch_size)
         except InputError as error:
-            failed.append(Failed(place, str(error), getattr(error, "finding", None)))
-            if runtime.is_main:
-                print(f"{about}: no figures: {error}", flush=True)
-            continue
-        if runtime.is_main:
-            print("\n".join(lines(about, outcomes[-1])), flush=True)
-    scored = Scored(target, tuple(outcomes), tuple(failed))
-    if runtime.is_main and outcomes:
-        left = [names[place] for place in scored.models]
-        for line in comparison_lines(target.name, left, target.compare(outcomes)):
-            print(line, flush=True)
-    return scored
+            return error
+        except BaseException as error:  # raised again when all that is there was handed over
+            self.ended = error
+            return error
+
+    def _reason(self, error: BaseException) -> str:
+        if error is not self.ended:
+            return str(error)
+        return f"the command ended before ({' '.join(f'{type(error).__name__}: {error}'.split()).rstrip(': ')})"
+
+    def _tell(self, *told: str) -> None:
+        if self.runtime.is_main:
+            for line in told:
+                print(line, flush=True)

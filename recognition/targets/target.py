@@ -12,8 +12,8 @@ import numpy as np
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.faces.alignment import SIZE
-from recognition.faces.opening import open_detector
-from recognition.faces.photos import FAINT_SCORE, Aligner
+from recognition.faces.opening import open_aligner
+from recognition.faces.photos import Aligner
 from recognition.runtime import Runtime
 from recognition.verification.bootstrap import REPLICATES
 
@@ -39,11 +39,9 @@ class Options:
     diagnose: str = OFF
 
 
-def open_aligner(options: Options) -> Aligner | None:
+def aligner_of(options: Options) -> Aligner | None:
     """What finds and aligns the face in a photo, at 112 pixels until a model asks for others; None without one."""
-    if options.detector is None:
-        return None
-    return Aligner(open_detector(options.detector, min_score=FAINT_SCORE), size=SIZE)
+    return None if options.detector is None else open_aligner(options.detector, size=SIZE)
 
 
 class Outcome(Protocol):

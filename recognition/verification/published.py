@@ -103,10 +103,12 @@ def _read_agedb(folder: Path, lst: Path) -> ListedPairs:
             people, labels, *_ = fields.values()
             names = [os.path.join(images, f"{text_of(name)}.jpg") for name in people.values]
             for one, two, label in zip(names[::2], names[1::2], labels.ravel(order="F"), strict=True):
+                if label not in (1, -1):
+                    raise ValueError(f"a label of a pair is {label:g}, neither 1 nor -1")
                 pairs.append((one, two))
-                issame.append(int(label) == 1)
+                issame.append(bool(label == 1))
                 folds.append(str(fold))
-    except (ValueError, TypeError, AttributeError, OverflowError, InputError) as error:
+    except (ValueError, TypeError, AttributeError, InputError) as error:
         raise InputError(f"{lst}: is not AgeDB's {AGEDB_LIST} ({error}); unpack the published archive again") from error
     return _with_people(in_folds(lst, pairs, issame, folds), lambda path: Path(path).stem.split("_")[1])
 

@@ -7,6 +7,8 @@ import pytest
 
 from recognition.data.recordio import RecordReader, RecordWriter
 from recognition.data.sources import ListSource, RecordSource, open_source
+from recognition.data.sources.files import read_image_file
+from recognition.errors import InputError
 from tests.conftest import FIXTURES
 from tests.data.source_kinds import error_of
 from tests.pictures import encoded
@@ -212,3 +214,9 @@ def test_wrong_places_are_explained(tmp_path, make, words):
     message = error_of(open_source, make(tmp_path), num_classes=10)
     assert words in message
     assert str(tmp_path) in message
+
+
+@pytest.mark.parametrize(("path", "reason"), [("absent.jpg", "No such file"), ("a\0b.jpg", "embedded null byte")])
+def test_a_file_that_cannot_be_read_is_named(path, reason):
+    with pytest.raises(InputError, match=rf"{path}: cannot be read \({reason}.*restore the file or leave it out"):
+        read_image_file(path)

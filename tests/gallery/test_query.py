@@ -64,6 +64,9 @@ def test_an_index_is_opened_for_its_own_table_alone(tmp_path):
     assert read.rows_sha256 == facts.rows_sha256
     with pytest.raises(InputError, match="was built from another table"):
         open_index(tmp_path / "a.faiss", table(seed=2))
+    same_bytes = dataclasses.replace(data, emb_ND=data.emb_ND.reshape(800, 8))
+    with pytest.raises(InputError, match="was built from another table"):
+        open_index(tmp_path / "a.faiss", same_bytes)
     content = bytearray((tmp_path / "a.faiss").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "a.faiss").write_bytes(content)
@@ -85,16 +88,23 @@ def test_below_the_threshold_it_is_nobody():
     assert answers_of(data.emb_ND[[3]], ["x"], index, data, most=5, threshold=1.1)[0].matches == ()
 
 
+def test_who_is_just_at_the_threshold_is_found():
+    axes = dataclasses.replace(table(3, 3), emb_ND=np.eye(3, dtype=np.float32))
+    index, _ = build_index(axes)
+    (answer,) = answers_of(axes.emb_ND[[1]], ["x"], index, axes, most=3, threshold=1.0)
+    assert [(match.row, match.cosine) for match in answer.matches] == [(1, 1.0)]
+
+
 def test_photos_are_looked_up_and_those_that_fail_are_told(tmp_path):
     people = write_people(tmp_path, {"ann": 3})
     paths = [str(people / "ann" / f"{k}.jpg") for k in range(3)]
     model = Embedder(lambda x: torch.nn.functional.avg_pool2d(x, 4).flatten(1) + 0.02, (16, 16), {"sha256": "ab"})
     from recognition.gallery.embedding import embed_photos
-    from recognition.gallery.photos import FolderPhotos
+    from recognition.gallery.photos import photos_below
     from recognition.gallery.table import open_table
 
     out = tmp_path / "t.npy"
-    embed_photos(model, FolderPhotos(people), out, facts={"model": model.facts}, aligner=None, runtime=Runtime())
+    embed_photos(model, photos_below(people), out, facts={"model": model.facts}, aligner=None, runtime=Runtime())
     data = open_table(out)
     index, _ = build_index(data)
     looking = {"aligner": None, "runtime": Runtime(), "most": 1}
@@ -102,6 +112,11 @@ def test_photos_are_looked_up_and_those_that_fail_are_told(tmp_path):
     assert [answer.matches[0].path for answer in answers[:3]] == ["ann/0.jpg", "ann/1.jpg", "ann/2.jpg"]
     assert all(answer.matches[0].cosine == pytest.approx(1, abs=1e-5) for answer in answers[:3])
     assert "absent.jpg: cannot be read" in answers[3].failure
+    assert [answer.failure for answer in answers[:3]] == [None] * 3
+    for says in (0, np.nan, np.inf):
+        silent = dataclasses.replace(model, embed=lambda x: torch.full((len(x), 48), says))  # noqa: B023 - used at once
+        (answer,) = query_photos(silent, paths[:1], index, data, **looking)
+        assert (answer.matches, answer.failure) == ((), "the embedding is zero, NaN or infinite")
     require_same_model(model, data, out)
     other = dataclasses.replace(model, facts={"sha256": "cd", "file": "other.onnx"})
     with pytest.raises(InputError, match="other.onnx is another one .*; embeddings of two models cannot be compared"):

@@ -12,7 +12,7 @@ from recognition.embedding.models import Embedder
 from recognition.errors import InputError
 from recognition.gallery import embedding
 from recognition.gallery.embedding import embed_photos
-from recognition.gallery.photos import FolderPhotos, open_photos
+from recognition.gallery.photos import open_photos, photos_below
 from recognition.gallery.table import open_table
 from recognition.runtime import Runtime
 from tests.pictures import pil_pixels, write_people
@@ -35,7 +35,7 @@ def folder(tmp_path):
 
 def made(folder, out, runtime=None, **options):
     options = {"facts": FACTS, "aligner": None, "batch_size": 2, "photos_a_part": 5} | options
-    return embed_photos(MODEL, FolderPhotos(folder), out, runtime=runtime or Runtime(), **options)
+    return embed_photos(MODEL, photos_below(folder), out, runtime=runtime or Runtime(), **options)
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.npy"])
@@ -106,12 +106,39 @@ def test_parts_of_something_else_are_not_gone_on_with(folder, tmp_path, monkeypa
         made(folder, tmp_path / "t.npy", facts={"model": {"sha256": "cd"}})
 
 
-def test_a_network_that_says_nothing_of_a_photo_makes_a_failure_of_it(folder, tmp_path):
-    dark = dataclasses.replace(MODEL, embed=lambda x: torch.where(x.mean((1, 2, 3), keepdim=True) > 9, x, 0).flatten(1))
-    with pytest.raises(InputError, match="not one photo could be used; .*t-failures.csv says why"):
-        embed_photos(dark, FolderPhotos(folder), tmp_path / "t.npy", facts=FACTS, aligner=None, runtime=Runtime())
-    assert "zero, NaN or infinite" in (tmp_path / "t-failures.csv").read_text()
-    assert not (tmp_path / "t.npy").exists()
+def test_a_part_that_is_damaged_is_named_and_made_again(folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding, "write_table", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            made(folder, tmp_path / "t.npy")
+    part = tmp_path / "t.npy.parts" / "part-000001.safetensors"
+    content = part.read_bytes()
+    for damaged in (content[:-8], content[:40], b"", content.replace(b"paths", b"pasts")):
+        part.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"part-000001.safetensors is damaged \(.*remove it and repeat"):
+            made(folder, tmp_path / "t.npy")
+    part.unlink()
+    assert made(folder, tmp_path / "t.npy").parts_found == 2
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.npy"])
+@pytest.mark.parametrize("says", [0, np.nan, np.inf])
+def test_a_network_that_says_nothing_of_a_photo_makes_a_failure_of_it(folder, tmp_path, name, says):
+    """A table that was there before stays as it is."""
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    empty = dataclasses.replace(MODEL, embed=lambda x: torch.full((len(x), 48), says))
+    photos, words = photos_below(folder), {"facts": FACTS, "aligner": None, "runtime": Runtime()}
+    for before in (None, b"an older table"):
+        if before:
+            (tmp_path / name).write_bytes(before)
+        with pytest.raises(InputError, match="not one photo could be used; .*t-failures.csv says why"):
+            embed_photos(empty, photos, tmp_path / name, **words)
+        with open(tmp_path / "t-failures.csv", newline="") as file:
+            reasons = [row["reason"] for row in csv.DictReader(file)]
+        assert reasons.count("the embedding is zero, NaN or infinite") == 10
+        assert len(reasons) == 12
+        assert ((tmp_path / name).read_bytes() if before else (tmp_path / name).exists()) == (before or False)
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.npy"])
@@ -132,6 +159,15 @@ def test_rows_that_do_not_fit_are_refused(folder, tmp_path):
     lines = (tmp_path / "t.csv").read_text().splitlines()
     (tmp_path / "t.csv").write_text("\n".join(lines[:-1]))
     with pytest.raises(InputError, match=r"\(10, 48\) embeddings do not fit its 9 rows"):
+        open_table(tmp_path / "t.npy")
+    for wrong in (np.zeros((9, 4), "U1"), np.zeros((9, 4))):
+        np.save(tmp_path / "t.npy", wrong)
+        with pytest.raises(InputError, match="t.npy: its embeddings are no float32 numbers"):
+            open_table(tmp_path / "t.npy")
+    np.save(tmp_path / "t.npy", np.zeros((9, 4), np.float32))
+    facts = (tmp_path / "t.json").read_text()
+    (tmp_path / "t.json").write_text(f"[{facts}]")
+    with pytest.raises(InputError, match="or its facts no JSON object"):
         open_table(tmp_path / "t.npy")
     (tmp_path / "t.csv").unlink()
     with pytest.raises(InputError, match=r"cannot be read with t.csv and t.json beside it \(No such file"):

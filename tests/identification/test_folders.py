@@ -107,6 +107,11 @@ def test_tinyface_that_is_not_whole_is_explained(tmp_path):
     (lists / "probe_img_ID_pairs.mat").write_bytes(b"no matlab")
     with pytest.raises(InputError, match="probe_img_ID_pairs.mat cannot be read as a MATLAB file"):
         tinyface_gathering(root)
+    for ids, message in (([[7.5], [9]], "no numbers of people"), ([[7]], "2 pictures for 1 labels")):
+        names = np.array([["pa.jpg"], ["pb.jpg"]], object)
+        savemat(lists / "probe_img_ID_pairs.mat", {"probe_set": names, "probe_ids": ids})
+        with pytest.raises(InputError, match=f"probe_img_ID_pairs.mat: .*{message}"):
+            tinyface_gathering(root)
     (lists / "probe_img_ID_pairs.mat").unlink()
     with pytest.raises(InputError, match="probe_img_ID_pairs.mat does not exist"):
         tinyface_gathering(root)

@@ -138,3 +138,25 @@ def torn_on_rank(runtime, path):
 def test_a_picture_that_one_rank_cannot_read_is_told_by_all_and_the_next_target_goes_on(paths, world):
     for told in run_ranks(torn_on_rank, world, paths):
         assert told == [(0, ["photo 39 is gone"]), (1, [])]
+
+
+def test_what_ends_the_work_loses_nothing_that_was_scored(paths, monkeypatch, capfd):
+    """An error that nobody foresaw, in the first comparison of two models and in the second model of the first set."""
+    targets, models = open_targets(paths, Options(replicates=0)), [model_of(4), model_of(8)]
+
+    def broken(x_BCHW):
+        raise MemoryError("no room")
+
+    scored = []
+    with pytest.raises(MemoryError, match="no room"):
+        scored.extend(score_all(targets, [models[0], Embedder(broken, None, {})], ["a", "b"], runtime=Runtime()))
+    reason = "the command ended before (MemoryError: no room)"
+    assert [(entry.target.name, entry.models) for entry in scored] == [("16", [0]), ("24", [])]
+    assert [[each.reason for each in entry.failed] for entry in scored] == [[reason], [reason, reason]]
+    assert f"24, a: no figures: {reason}\n" in capfd.readouterr().out
+
+    monkeypatch.setattr(targets[0], "compare", broken)
+    scored = []
+    with pytest.raises(MemoryError):
+        scored.extend(score_all(targets, models, ["a", "b"], runtime=Runtime()))
+    assert [(entry.target.name, entry.models) for entry in scored] == [("16", [0, 1])]

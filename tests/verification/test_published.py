@@ -84,7 +84,7 @@ def test_cfp_that_is_not_as_published(file, lines, message, cfp):
         read_protocol("cfp-fp", cfp)
 
 
-def write_agedb(path: Path, folds: list[list[tuple[str, str, int]]]) -> None:
+def agedb_splits(folds: list[list[tuple[str, str, int]]]) -> np.ndarray:
     """Cells and structs as scipy reads them from the published file."""
     splits = np.empty((len(folds), 1), object)
     for number, fold in enumerate(folds):
@@ -92,7 +92,11 @@ def write_agedb(path: Path, folds: list[list[tuple[str, str, int]]]) -> None:
         for place, (one, two, _) in enumerate(fold):
             cells[0, place], cells[1, place] = {"name": one, "age": 30}, {"name": two, "age": 60}
         splits[number, 0] = {"pairs": cells, "labels": np.array([[label for *_, label in fold]], np.int16)}
-    savemat(path, {"splits": splits})
+    return splits
+
+
+def write_agedb(path: Path, folds: list[list[tuple[str, str, int]]]) -> None:
+    savemat(path, {"splits": agedb_splits(folds)})
 
 
 @pytest.fixture
@@ -127,9 +131,10 @@ def test_agedb_30_as_text(tmp_path):
         ({"splits": np.zeros((3, 2))}, ": is not AgeDB's 04_FINAL"),
         ({"splits": np.array([[{"pairs": "none", "labels": 1}]])}, ": is not AgeDB's 04_FINAL"),
         ({"splits": np.array([[{"pairs": np.zeros((2, 3)), "labels": 1}]])}, ": is not AgeDB's 04_FINAL"),
+        ({"splits": agedb_splits([[("Ann_1_30_f", "Ann_2_60_f", 2)]])}, ": .*a label of a pair is 2, neither 1 nor -1"),
         (None, "cannot be read as a MATLAB file"),
     ],
-    ids=["another variable", "numbers", "text", "pairs of numbers", "no matlab"],
+    ids=["another variable", "numbers", "text", "pairs of numbers", "label", "no matlab"],
 )
 def test_other_matlab_files(content, message, tmp_path):
     path = tmp_path / "04_FINAL_protocol_30_years.mat"

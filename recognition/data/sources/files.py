@@ -47,8 +47,9 @@ def read_image_file(path: str) -> bytes:
     """Bytes of an image file; InputError when it cannot be read."""
     try:
         return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file or leave it out") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL, which a damaged list may have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read ({reason}); restore the file or leave it out") from error
 
 
 class FolderSource(FileSource):

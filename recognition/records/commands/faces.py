@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from recognition.errors import InputError
 from recognition.faces.alignment import SIZE
-from recognition.faces.photos import CHOICES, FAINT_SCORE, LARGEST, Aligner
+from recognition.faces.arguments import add_finding, found_as
 from recognition.records.aligning import FaceEncoder
 from recognition.records.encode import Encoder, Prepare
 
@@ -15,15 +14,7 @@ from recognition.records.encode import Encoder, Prepare
 def add_faces(parser: argparse.ArgumentParser) -> None:
     """How the face of a photo is found, and which one is meant."""
     group = parser.add_argument_group("faces in photos")
-    group.add_argument("--detector", type=Path, metavar="FILE.onnx", help="YuNet or SCRFD; needed")
-    group.add_argument(
-        "--face",
-        choices=CHOICES,
-        default=LARGEST,
-        help="the one that is meant; `only`: photos with several are left out (default: largest)",
-    )
-    group.add_argument("--min-score", type=float, default=0.6, help="the detector's, 0.3 to 1 (default: 0.6)")
-    group.add_argument("--min-size", type=int, default=32, help="pixels of the face's shorter side (default: 32)")
+    add_finding(group, without="needed")
     group.add_argument(
         "--antialias",
         action=argparse.BooleanOptionalAction,
@@ -51,17 +42,11 @@ def open_prepare(given: argparse.Namespace) -> Prepare:
 def open_face_encoder(given: argparse.Namespace, image_size: int | None) -> FaceEncoder:
     """What the arguments ask for, with crops of `image_size` pixels square, None for the published 112."""
     # Here, since ONNX Runtime would double the time that every other command takes to start.
-    from recognition.faces.opening import WHERE_FROM, open_detector
+    from recognition.faces.opening import WHERE_FROM, open_aligner
 
     if given.detector is None:
         raise InputError(f"--detector FILE.onnx is missing; {WHERE_FROM}")
-    detector = open_detector(given.detector, device=given.device, min_score=FAINT_SCORE)
-    aligner = Aligner(
-        detector,
-        choice=given.face,
-        min_score=given.min_score,
-        min_size=given.min_size,
-        size=SIZE if image_size is None else image_size,
-        antialias=given.antialias,
-    )
+    size = SIZE if image_size is None else image_size
+    how = {"size": size, "antialias": given.antialias, **found_as(given)}
+    aligner = open_aligner(given.detector, device=given.device, **how)
     return FaceEncoder(aligner, given.quality)
