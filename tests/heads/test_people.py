@@ -38,6 +38,9 @@ def test_an_attribute_that_is_given_changes_nothing_that_is_drawn_apart_from_it(
         for name in ("skin", "eye_distance", "moles", "frame"):
             assert getattr(man, name) == getattr(woman, name)
         assert man.jaw_width > woman.jaw_width
+        young, old = draw_person(0, number, young=True), draw_person(0, number, young=False)
+        may_differ = ("young", "hair_colour", "hair", "hair_style", "hairline")
+        assert {**vars(young), **{name: vars(old)[name] for name in may_differ}} == vars(old)
 
 
 def test_attributes_are_to_be_seen():

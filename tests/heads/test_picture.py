@@ -2,16 +2,53 @@
 
 import dataclasses
 import hashlib
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from recognition.heads import Class, Scene, aligned, draw_person, draw_scene, render
+from tests.conftest import ROOT
+
+# Of `many`, with and without AVX2: other bytes mean another set for all who train on it.
+DIGEST = "c009e3ab764ce580a963a54b29eb2d188fe843178339db85e1bc1cfd2cca3ba7"
+WITHOUT_VECTORS = """
+from numpy._core import _multiarray_umath as umath
+print(*(name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]))
+"""
 
 
-def digest(picture):
-    return hashlib.sha256(picture.pixels_HWC.tobytes() + picture.mask_HW.tobytes()).hexdigest()
+def digest(*pictures):
+    content = (part for picture in pictures for part in (picture.pixels_HWC.tobytes(), picture.mask_HW.tobytes()))
+    return hashlib.sha256(b"".join(content)).hexdigest()
+
+
+def many():
+    """Pictures of a dozen people, of both kinds."""
+    for number in range(6):
+        yield aligned(draw_person(5, number), draw_scene(5, number), 64)
+        yield render(draw_person(6, number), draw_scene(6, number), 112)
+
+
+def test_bytes_are_those_of_other_machines():
+    assert digest(*many()) == DIGEST
+
+
+def test_bytes_are_the_same_without_the_processors_wide_instructions():
+    features = subprocess.run(
+        [sys.executable, "-c", WITHOUT_VECTORS], capture_output=True, text=True, check=True
+    ).stdout
+    run = subprocess.run(
+        [sys.executable, "-c", "from tests.heads.test_picture import digest, many; print(digest(*many()))"],
+        cwd=ROOT,
+        env=os.environ | {"NPY_DISABLE_CPU_FEATURES": features.strip(), "ATEN_CPU_CAPABILITY": "default"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == f"{DIGEST}\n", run.stderr
 
 
 def test_bytes_are_the_same_in_any_order_and_thread():

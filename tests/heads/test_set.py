@@ -17,6 +17,13 @@ from tests.conftest import CONFIGS
 SIZE = 48
 
 
+def difference(one, other):
+    """In the middle of two faces on the template, in levels."""
+    x, y = np.rint(template_points(112).mean(0)).astype(int)
+    middle = np.s_[y - 30 : y + 30, x - 25 : x + 25]
+    return np.abs(one[middle].astype(int) - other[middle]).mean()
+
+
 def test_a_set_of_heads_opens_by_its_name():
     source = open_source("heads", num_classes=5, num_image=12, seed=3, image_size=SIZE)
     assert isinstance(source, HeadsSource)
@@ -46,11 +53,13 @@ def test_pictures_of_a_label_show_one_person_in_different_scenes():
     picture = renderer.draw(0, TRAINING, 4, 9)
     # But for a detector's errors it is the person, in the scene, on the template.
     exact = aligned(draw_person(0, 4), draw_scene(0, 9), 112)
-    x, y = np.rint(template_points(112).mean(0)).astype(int)
-    middle = np.s_[y - 30 : y + 30, x - 25 : x + 25]
-    near = np.abs(picture[middle].astype(int) - exact.pixels_HWC[middle]).mean()
     for other in ((0, TRAINING, 4, 10), (0, TRAINING, 5, 9), (0, PAIRS, 4, 9), (1, TRAINING, 4, 9)):
-        assert np.abs(picture[middle].astype(int) - renderer.draw(*other)[middle]).mean() > 1.5 * near
+        assert difference(picture, renderer.draw(*other)) > 1.5 * difference(picture, exact.pixels_HWC)
+    # So it is in the other domain, whose people and scenes are its own.
+    pairs = aligned(draw_person(0, 4, domain=PAIRS), draw_scene(0, 9, domain=PAIRS), 112).pixels_HWC
+    stranger = aligned(draw_person(0, 4), draw_scene(0, 9, domain=PAIRS), 112).pixels_HWC
+    picture = renderer.draw(0, PAIRS, 4, 9)
+    assert difference(picture, stranger) > 1.5 * difference(picture, pairs)
 
 
 def test_pairs_are_balanced_repeatable_and_of_other_people():
