@@ -15,7 +15,8 @@ config = edict()
 # Training set, required. A folder: with train.rec (and train.idx, property) or shards train-000.rec, train-001.rec ...,
 # with shards of WebDataset (.tar: KEY.jpg beside KEY.cls or KEY.json), with .parquet files or what save_to_disk wrote
 # (the `datasets` extra), or with one folder per identity. A .rec, .tar, .parquet or .lst file. A pattern, in quotes:
-# "shards/train-{000..123}.tar" or "shards/*.tar". Several of these as a list, or "a,b". Or "synthetic".
+# "shards/train-{000..123}.tar" or "shards/*.tar". Several of these as a list, or "a,b". Or drawn on the
+# fly: "heads" (three-dimensional) or "synthetic" (flat, faster).
 config.rec = None
 # What a label means in several sets or files. "shared": the same identity in all. "apart": the identities of each entry
 # of rec (of each file, if it has one entry only) come after those of the entries before: for sets of different people.
@@ -23,7 +24,7 @@ config.rec_labels = "shared"
 # Columns of a parquet or saved set; None = the one called image, img, jpg, ... and label, identity, person, ...
 config.image_column = None
 config.label_column = None
-# Identities in the training set, and images in it. None: as the data says. "synthetic" needs both.
+# Identities in the training set, and images in it. None: as the data says. drawn sets need both.
 config.num_classes = None
 config.num_image = None
 # Side of the square input in pixels.
@@ -221,7 +222,7 @@ config.agreement_steps = 1000
 
 # ---- Verification, logging and files --------------------------------------------------------------------------------
 
-# Names of the .bin sets to verify on, without ".bin"; "synthetic" is made on the fly; [] = none.
+# Names of the .bin sets to verify on, without ".bin"; "heads" and "synthetic" are drawn on the fly; [] = none.
 config.val_targets = []
 # Folder of the .bin sets; None = rec, or the folder that it lies in.
 config.val_dir = None

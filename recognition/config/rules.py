@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from recognition.backbones import require_known
 from recognition.data.augment import ARCFACE_TORCH, parse_augment
 from recognition.data.label_noise import parse_noise
+from recognition.data.sources.drawn import DRAWN
 from recognition.errors import InputError
 from recognition.head.losses import LOSSES
 from recognition.head.margins import MARGIN_GRADIENTS
@@ -192,20 +193,20 @@ def _contradictions(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
         yield "class_map", "class_map says which centres of init to keep, but init is not set; set init=RUN"
     if cfg.thaw_epoch is not None and not cfg.freeze:
         yield "thaw_epoch", f"thaw_epoch={cfg.thaw_epoch:g}, but nothing is frozen; name parts in freeze"
-    if cfg.rec == "synthetic" and cfg.num_classes is None:
+    if cfg.rec in DRAWN and cfg.num_classes is None:
         yield (
             "num_classes",
-            "rec='synthetic' has as many identities as you ask for; set num_classes, e.g. num_classes=1000",
+            f"rec={cfg.rec!r} has as many identities as you ask for; set num_classes, e.g. num_classes=1000",
         )
-    if cfg.rec == "synthetic" and cfg.num_image is None:
-        yield "num_image", "rec='synthetic' has as many images as you ask for; set num_image, e.g. num_image=100000"
+    if cfg.rec in DRAWN and cfg.num_image is None:
+        yield "num_image", f"rec={cfg.rec!r} has as many images as you ask for; set num_image, e.g. num_image=100000"
 
 
 def _unusable(cfg: TrainConfig) -> Iterator[tuple[str, str]]:
     if not cfg.rec:
         yield (
             "rec",
-            "rec is not set; name the training set: a folder with train.rec, shards or image folders, or synthetic",
+            "rec is not set; name the training set: a folder with train.rec, shards, image folders, heads or synthetic",
         )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", cfg.device):
         yield "device", f"device={cfg.device!r} is not known; use auto, cpu, cuda or cuda:N"

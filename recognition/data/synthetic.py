@@ -7,9 +7,23 @@ stored, so a million classes cost nothing to have.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
+from recognition.data.threads import map_in_order
+
 TRAINING, PAIRS = 0, 1
+
+
+class Renderer(Protocol):
+    """Draws faces of one image size."""
+
+    image_size: int
+
+    def draw(self, seed: int, domain: int, label: int, index: int) -> np.ndarray:
+        """Image `index` of identity `label`, uint8 (H, W, 3) RGB; different domains hold different people."""
+        ...
 
 
 class FaceRenderer:
@@ -86,10 +100,15 @@ def synthetic_pairs(num_pairs: int, *, seed: int = 0, image_size: int = 112) -> 
 
     Genuine and impostor pairs alternate, so that every fold of consecutive pairs is balanced.
     """
-    renderer = FaceRenderer(image_size)
+    return drawn_pairs(FaceRenderer(image_size), num_pairs, seed=seed)
+
+
+def drawn_pairs(renderer: Renderer, num_pairs: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`synthetic_pairs` of any renderer's faces."""
     issame = np.arange(num_pairs) % 2 == 0
-    images = np.empty((2 * num_pairs, image_size, image_size, 3), np.uint8)
-    for pair, same in enumerate(issame):
-        images[2 * pair] = renderer.draw(seed, PAIRS, 2 * pair, 2 * pair)
-        images[2 * pair + 1] = renderer.draw(seed, PAIRS, 2 * pair + (0 if same else 1), 2 * pair + 1)
-    return images, issame
+
+    def draw(index: int) -> np.ndarray:
+        pair, second = divmod(index, 2)
+        return renderer.draw(seed, PAIRS, 2 * pair + int(second and not issame[pair]), index)
+
+    return np.stack(list(map_in_order(draw, range(2 * num_pairs)))), issame

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from recognition.collectives import all_reduce_mean
 from recognition.config import TrainConfig
-from recognition.data.sources import rec_folder
-from recognition.data.synthetic import synthetic_pairs
+from recognition.data.sources import DRAWN, rec_folder
+from recognition.data.synthetic import drawn_pairs
 from recognition.data.threads import map_in_order
 from recognition.errors import InputError
 from recognition.log import LOG
@@ -30,8 +30,9 @@ def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, PairsTarget]:
     folder = Path(cfg.val_dir) if cfg.val_dir else rec_folder(cfg.rec)
     targets = {}
     for name in cfg.val_targets:
-        if name == "synthetic":
-            images, issame = synthetic_pairs(num_pairs=120, seed=cfg.seed, image_size=cfg.image_size)
+        if name in DRAWN:
+            kind = DRAWN[name]
+            images, issame = drawn_pairs(kind.renderer_of(cfg.image_size), kind.num_pairs, seed=cfg.seed)
             targets[name] = PairsTarget(name, Pairs(images, issame))
             continue
         path = folder / f"{name}.bin"

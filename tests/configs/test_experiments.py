@@ -18,7 +18,8 @@ from tests.conftest import CONFIGS
 # Typed off arcface_torch's own files, whose values these are; its base.py is the 42nd file.
 THEIRS = json.loads((Path(__file__).parent / "arcface_torch_values.json").read_text())
 LOSSES = {f"ms1mv3_r50_{loss}" for loss in ("adaface", "magface", "curricular", "subcenter", "uniface")}
-OURS = {"faces_umd_mbf", "demo_orl"} | LOSSES
+DEMOS = {"demo_orl", "demo_heads"}
+OURS = {"faces_umd_mbf"} | DEMOS | LOSSES
 SHARED = ("__init__", "base", "datasets", "recipes")
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem not in SHARED)
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
@@ -133,7 +134,7 @@ def test_commands_start_the_number_of_gpus_that_the_name_says(name):
     nodes = int((re.search(r"--nnodes=(\d+)", text) or [0, 1])[1])
     per_node = int((re.search(r"--nproc_per_node=(\d+)", text) or [0, 1])[1])
     named = re.search(r"(\d+)gpus?(_|$)", name)
-    unnamed = 1 if name.endswith("onegpu") else 2 if name == "demo_orl" else 64 if name.endswith("vit_h") else 8
+    unnamed = 1 if name.endswith("onegpu") else 2 if name in DEMOS else 64 if name.endswith("vit_h") else 8
     assert nodes * per_node == (int(named[1]) if named else unnamed)
 
 

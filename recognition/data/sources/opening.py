@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recognition.data.recordio import NAMES
 from recognition.data.sources.arrow import open_parquet, open_saved, saved_files
-from recognition.data.sources.drawn import SYNTHETIC_IMAGES, SyntheticSource
+from recognition.data.sources.drawn import DRAWN, SYNTHETIC_IMAGES
 from recognition.data.sources.files import FolderSource, ListSource
 from recognition.data.sources.joined import JoinedSource
 from recognition.data.sources.record_file import RecordSource
@@ -55,16 +55,14 @@ def open_source(
 
     `rec_labels` "apart": the identities of each entry of `rec`, or of each file of its only one, come after those of
     the entries before. `num_classes` may exceed what the data has, not fall short of it; `num_image`, `seed` and
-    `image_size` shape synthetic data only, `image_column` and `label_column` belong to parquet and saved sets.
+    `image_size` shape drawn data only, `image_column` and `label_column` belong to parquet and saved sets.
     InputError when nothing is there, nothing is in it, or the number of classes is not known.
     """
     entries = rec_entries(rec)
-    if entries == ["synthetic"]:
+    if len(entries) == 1 and (drawn := DRAWN.get(entries[0])) is not None:
         if not num_classes:
-            raise InputError('rec="synthetic" can draw any number of identities; set num_classes')
-        return SyntheticSource(
-            num_classes=num_classes, num_image=num_image or SYNTHETIC_IMAGES, seed=seed, image_size=image_size
-        )
+            raise InputError(f'rec="{drawn.name}" can draw any number of identities; set num_classes')
+        return drawn(num_classes=num_classes, num_image=num_image or SYNTHETIC_IMAGES, seed=seed, image_size=image_size)
     source = _open_sets([_find(entry) for entry in entries], rec_labels == "apart", Columns(image_column, label_column))
     shown = entries[0] if len(entries) == 1 else ",".join(entries)
     if source.num_classes is None and not num_classes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recognition.data.sources import open_source
+from recognition.data.sources import DRAWN, open_source
 from recognition.errors import InputError
 from recognition.records.commands.arguments import add_seed
 
@@ -13,7 +13,7 @@ from recognition.records.commands.arguments import add_seed
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The set, the picture, and which kinds."""
     parser.add_argument(
-        "rec", help="what the config key `rec` takes: folder with train.rec, a .lst file, synthetic ..."
+        "rec", help="what the config key `rec` takes: folder with train.rec, a .lst file, heads, synthetic ..."
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="picture to write")
     parser.add_argument(
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as in a config, with ranges (default: all kinds); every face shows them, whatever the probability",
     )
     parser.add_argument("--faces", type=int, default=4, help="rows, spread over the set (default: 4)")
-    parser.add_argument("--image-size", type=int, default=112, help="pixels square, of synthetic faces (default: 112)")
+    parser.add_argument("--image-size", type=int, default=112, help="pixels square, of drawn faces (default: 112)")
     parser.add_argument("--epoch", type=int, default=0, help="epoch to show (default: the first)")
     add_seed(parser)
 
@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> None:
     if given.faces < 1:
         raise InputError(f"--faces {given.faces}: must be at least 1")
     augmentations = parse_augment(given.augment or [f"{name}:1" for name in KINDS])
-    drawn = {"num_classes": given.faces, "num_image": given.faces} if given.rec == "synthetic" else {}
+    drawn = {"num_classes": given.faces, "num_image": given.faces} if given.rec in DRAWN else {}
     source = open_source(given.rec, image_size=given.image_size, **drawn)
     if given.faces > len(source):
         raise InputError(f"--faces {given.faces}: {given.rec} has only {len(source)} pictures; ask for fewer")
