@@ -7,6 +7,10 @@ from typing import Any
 
 # Public name -> where it lives: importing the package costs nothing, and what is used is loaded when it is used.
 _HOMES = {
+    "ArcFaceLoss": "generation.identity.evaluation",
+    "DifferentiableFaceLoss": "generation.identity.face_loss",
+    "DifferentiableFaceLossWrapper": "generation.identity.wrappers",
+    "FaceLossWrapper": "generation.identity.wrappers",
     "FrozenBackbone": "generation.backbone",
     "Taps": "generation.backbone",
 }
