@@ -20,7 +20,9 @@ THEIRS = json.loads((Path(__file__).parent / "arcface_torch_values.json").read_t
 LOSSES = {f"ms1mv3_r50_{loss}" for loss in ("adaface", "magface", "curricular", "subcenter", "uniface")}
 OURS = {"faces_umd_mbf", "demo_orl"} | LOSSES
 SHARED = ("__init__", "base", "datasets", "recipes")
-EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem not in SHARED)
+EXPERIMENTS = sorted(
+    path.stem for path in CONFIGS.glob("*.py") if path.stem not in SHARED and not path.stem.startswith("lora_")
+)
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
 
 
