@@ -9,3 +9,9 @@ pytest.importorskip("peft", reason="peft is not installed: pip install -e '.[gen
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A folder beside which the drawn people lie, encoded once for all tests that have no wish of their own."""
+    return tmp_path_factory.mktemp("lora") / "runs"

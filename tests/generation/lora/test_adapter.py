@@ -26,9 +26,9 @@ def output(models, transformer=None):
         return models.family.velocity(transformer or models.transformer, X, T, PROMPTS, guidance=3.5)
 
 
-def trained(tmp_path, family, **changes):
+def trained(home, tmp_path, family, **changes):
     """Models whose adapter is not at its beginning, stored in `tmp_path`; and what they say."""
-    cfg = dataclasses.replace(small(tmp_path / "run", f"transformer=tiny-{family}"), **changes)
+    cfg = dataclasses.replace(small(home, f"transformer=tiny-{family}"), **changes)
     models = models_of(cfg)
     add_adapter(models.transformer, cfg)
     torch.manual_seed(3)
@@ -40,8 +40,8 @@ def trained(tmp_path, family, **changes):
 
 
 @FAMILIES
-def test_diffusers_reads_it_back_to_the_same_output(tmp_path, family):
-    cfg, expected = trained(tmp_path, family)
+def test_diffusers_reads_it_back_to_the_same_output(home, tmp_path, family):
+    cfg, expected = trained(home, tmp_path, family)
     assert cfg.lora_alpha != cfg.rank
     models = models_of(cfg)
     assert (output(models) - expected).abs().max() > 0.01
@@ -50,10 +50,10 @@ def test_diffusers_reads_it_back_to_the_same_output(tmp_path, family):
 
 
 @FAMILIES
-def test_the_pipeline_reads_it_back_to_the_same_output(tmp_path, family):
+def test_the_pipeline_reads_it_back_to_the_same_output(home, tmp_path, family):
     import diffusers
 
-    cfg, expected = trained(tmp_path, family)
+    cfg, expected = trained(home, tmp_path, family)
     models = models_of(cfg)
     kind = getattr(diffusers, models.family.pipeline)
     parts = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
@@ -64,15 +64,15 @@ def test_the_pipeline_reads_it_back_to_the_same_output(tmp_path, family):
     assert torch.equal(output(models, pipeline.transformer), expected)
 
 
-def test_a_run_may_start_from_it(tmp_path):
-    cfg, expected = trained(tmp_path, "flux")
+def test_a_run_may_start_from_it(home, tmp_path):
+    cfg, expected = trained(home, tmp_path, "flux")
     models = models_of(cfg)
     add_adapter(models.transformer, dataclasses.replace(cfg, init=str(tmp_path / "adapter")))
     assert torch.equal(output(models), expected)
 
 
-def test_a_new_adapter_changes_nothing_and_is_equal_wherever_it_is_made(tmp_path):
-    cfg = small(tmp_path / "run")
+def test_a_new_adapter_changes_nothing_and_is_equal_wherever_it_is_made(home):
+    cfg = small(home)
     first, second = models_of(cfg), models_of(cfg)
     bare = output(first)
     torch.manual_seed(11)
@@ -84,8 +84,8 @@ def test_a_new_adapter_changes_nothing_and_is_equal_wherever_it_is_made(tmp_path
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_it_is_held_in_float32_beside_a_base_that_is_not(tmp_path):
-    cfg = small(tmp_path / "run", "precision=bf16")
+def test_it_is_held_in_float32_beside_a_base_that_is_not(home):
+    cfg = small(home, "precision=bf16")
     models = models_of(cfg)
     add_adapter(models.transformer, cfg)
     trainable = adapter_parameters(models.transformer)
@@ -94,8 +94,8 @@ def test_it_is_held_in_float32_beside_a_base_that_is_not(tmp_path):
     assert base == {torch.bfloat16}
 
 
-def test_target_modules_that_match_nothing_name_the_nearest(tmp_path):
-    cfg = small(tmp_path / "run", "target_modules=to_q,to_w")
+def test_target_modules_that_match_nothing_name_the_nearest(home):
+    cfg = small(home, "target_modules=to_q,to_w")
     with pytest.raises(InputError, match=r"called 'to_w'; did you mean 'to_\w'\? There are .*to_out\.0"):
         add_adapter(models_of(cfg).transformer, cfg)
 
@@ -104,15 +104,15 @@ def test_target_modules_that_match_nothing_name_the_nearest(tmp_path):
     ("changes", "words"),
     [({"rank": 3}, "of the same rank"), ({"target_modules": ("to_q",)}, "adapter of other layers")],
 )
-def test_an_adapter_that_does_not_fit_is_refused(tmp_path, changes, words):
-    cfg, _ = trained(tmp_path, "flux")
+def test_an_adapter_that_does_not_fit_is_refused(home, tmp_path, changes, words):
+    cfg, _ = trained(home, tmp_path, "flux")
     models = models_of(cfg)
     add_adapter(models.transformer, dataclasses.replace(cfg, **changes))
     with pytest.raises(InputError, match=words):
         load_adapter(models.transformer, tmp_path / "adapter")
 
 
-def test_a_missing_adapter_is_named(tmp_path):
-    cfg = small(tmp_path / "run", f"init={tmp_path}")
+def test_a_missing_adapter_is_named(home, tmp_path):
+    cfg = small(home, f"init={tmp_path}")
     with pytest.raises(InputError, match=FILE):
         add_adapter(models_of(cfg).transformer, cfg)

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from generation.alignment import box_matrices, crop, square_boxes
 from generation.identity import latents, pictures
@@ -23,7 +24,7 @@ from tests.ranks import run_ranks
 class Ready:
     """A step of a run, and the batches that it is to see."""
 
-    def __init__(self, cfg, runtime=None, *, awake=True):
+    def __init__(self, cfg, runtime=None, *, awake=True, smooth=False):
         runtime = runtime or Runtime()
         self.cfg, parts = cfg, opened(cfg, runtime)
         self.models, self.face_loss, self.references = parts.models, parts.face_loss, parts.references
@@ -32,6 +33,10 @@ class Ready:
         self.batches = Batches(
             parts.samples, cfg, plan, runtime, cache=parts.cache, prompts=parts.prompts, references=self.references
         )
+        if smooth:  # at a kink of its slopes, a recogniser's gradient leaps by more than rounding
+            for part in self.face_loss.face_loss.backbone.network.modules():
+                if isinstance(part, nn.PReLU):
+                    part.weight.fill_(1.0)
         if awake:  # B is 0 at first, and the gradient of A with it
             draw = torch.Generator().manual_seed(5)
             with torch.no_grad():
@@ -54,8 +59,8 @@ class Ready:
         return seen[0], output
 
 
-def ready(tmp_path, *overrides, faces=True, **options):
-    return Ready(small(tmp_path / "run", "max_grad_norm=0", *overrides, faces=faces), **options)
+def ready(home, *overrides, faces=True, **options):
+    return Ready(small(home, "max_grad_norm=0", *overrides, faces=faces), **options)
 
 
 def by_hand(made, weight):
@@ -81,8 +86,8 @@ def by_hand(made, weight):
 
 
 @pytest.mark.parametrize("family", ["flux", "sd3"])
-def test_the_gradient_is_that_of_the_formulas(tmp_path, family):
-    made = ready(tmp_path, f"transformer=tiny-{family}", "batch_size=4")
+def test_the_gradient_is_that_of_the_formulas(home, family):
+    made = ready(home, f"transformer=tiny-{family}", "batch_size=4")
     expected, flow, face = by_hand(made, 0.5)
     found, output = made.gradient()
     assert 0 < output.faces == output.asked < 4
@@ -102,8 +107,8 @@ def face_part(made, monkeypatch):
     return with_face - without
 
 
-def test_the_identity_loss_reaches_the_adapter_through_the_vae(tmp_path, monkeypatch):
-    made = ready(tmp_path)
+def test_the_identity_loss_reaches_the_adapter_through_the_vae(home, monkeypatch):
+    made = ready(home)
     assert face_part(made, monkeypatch).norm() > 1e-3
     # Folklore has it that a decode without a graph still passes the gradient on.
     monkeypatch.setattr(pictures, "decode", torch.no_grad()(latents.decode))
@@ -112,8 +117,8 @@ def test_the_identity_loss_reaches_the_adapter_through_the_vae(tmp_path, monkeyp
     assert torch.equal(with_face, made.gradient()[0])
 
 
-def test_only_the_adapter_changes(tmp_path):
-    made = ready(tmp_path, awake=False)
+def test_only_the_adapter_changes(home):
+    made = ready(home, awake=False)
     recogniser = made.face_loss.face_loss.backbone.network
     trained = set(made.step.parameters)
     watched = {
@@ -131,79 +136,82 @@ def test_only_the_adapter_changes(tmp_path):
     assert all(not torch.equal(p, start[name]) for name, p in made.step.parameters.items())
 
 
-def test_accumulated_micro_steps_have_the_gradient_of_one_batch(tmp_path):
-    whole, output = ready(tmp_path, "batch_size=4").gradient()
-    parts, accumulated = ready(tmp_path, "batch_size=1", "gradient_acc=4").gradient()
+def test_accumulated_micro_steps_have_the_gradient_of_one_batch(home):
+    whole, output = ready(home, "batch_size=4", smooth=True).gradient()
+    parts, accumulated = ready(home, "batch_size=1", "gradient_acc=4", smooth=True).gradient()
     assert 0 < output.faces < 4  # so that means over micro-steps would differ
-    assert torch.allclose(parts, whole, rtol=1e-4, atol=1e-6 * whole.abs().max())
+    assert (parts - whole).norm() < 1e-5 * whole.norm()
     assert accumulated.face_loss == pytest.approx(output.face_loss, rel=1e-4)
     assert (accumulated.faces, accumulated.asked) == (output.faces, output.asked)
 
 
 def gradient_of_rank(runtime, cfg):
-    return Ready(cfg, runtime).gradient()
+    return Ready(cfg, runtime, smooth=True).gradient()
 
 
-def test_two_ranks_have_the_gradient_of_one_with_the_doubled_batch(tmp_path):
-    whole, output = ready(tmp_path, "batch_size=4").gradient()
-    cfg = dataclasses.replace(small(tmp_path / "run", "max_grad_norm=0", faces=True), batch_size=2)
+def test_two_ranks_have_the_gradient_of_one_with_the_doubled_batch(home):
+    whole, output = ready(home, "batch_size=4", smooth=True).gradient()
+    cfg = small(home, "max_grad_norm=0", faces=True)
     (first, of_first), (second, of_second) = run_ranks(gradient_of_rank, 2, cfg)
     assert torch.equal(first, second)
     assert of_first == of_second
-    assert torch.allclose(first, whole, rtol=1e-4, atol=1e-6 * whole.abs().max())
+    assert (first - whole).norm() < 1e-5 * whole.norm()
     assert of_first.face_cos == pytest.approx(output.face_cos, rel=1e-4)
     assert (of_first.faces, of_first.asked) == (output.faces, output.asked)
 
 
-@pytest.mark.parametrize("option", ["gradient_checkpointing=True", "vae_checkpointing=True"])
 @pytest.mark.parametrize("family", ["flux", "sd3"])
-def test_recomputation_changes_no_bit(tmp_path, option, family):
-    plain, _ = ready(tmp_path, f"transformer=tiny-{family}").gradient()
-    assert torch.equal(ready(tmp_path, f"transformer=tiny-{family}", option).gradient()[0], plain)
+def test_recomputation_changes_no_bit(home, family):
+    plain, _ = ready(home, f"transformer=tiny-{family}").gradient()
+    recomputed = ready(home, f"transformer=tiny-{family}", "gradient_checkpointing=True", "vae_checkpointing=True")
+    assert torch.equal(recomputed.gradient()[0], plain)
+    assert recomputed.models.transformer.gradient_checkpointing
+    assert recomputed.models.vae.decoder.gradient_checkpointing
 
 
-def test_a_window_round_the_face_has_nearly_the_same_gradient(tmp_path, monkeypatch):
-    whole = face_part(ready(tmp_path), monkeypatch)
-    windowed = face_part(ready(tmp_path, "face_window=True"), monkeypatch)
+def test_a_window_round_the_face_has_nearly_the_same_gradient(home, monkeypatch):
+    whole = face_part(ready(home), monkeypatch)
+    windowed = face_part(ready(home, "face_window=True"), monkeypatch)
     assert F.cosine_similarity(whole, windowed, dim=0) > 0.99
     assert not torch.equal(whole, windowed)
 
 
-def test_more_unrolled_steps_are_more_passes(tmp_path, monkeypatch):
+def test_more_unrolled_steps_are_more_passes(home, monkeypatch):
     calls = []
     predict = LoraStep.predict
     monkeypatch.setattr(LoraStep, "predict", lambda *args: calls.append(args[3]) or predict(*args))
-    one = ready(tmp_path).gradient()[0]
+    one = ready(home).gradient()[0]
     assert len(calls) == 1
-    three = ready(tmp_path, "unrolled_steps=3").gradient()[0]
+    three = ready(home, "unrolled_steps=3").gradient()[0]
     assert [round(float(t_B[0] / calls[1][0]), 5) for t_B in calls[1:]] == [1, round(2 / 3, 5), round(1 / 3, 5)]
     assert not torch.equal(one, three)
 
 
-def test_late_times_have_no_face_loss_and_weights_fall_with_time(tmp_path):
-    made = ready(tmp_path, "batch_size=4", "face_weight_over_t=2")
+def test_late_times_have_no_face_loss_and_weights_fall_with_time(home):
+    made = ready(home, "batch_size=4", "face_weight_over_t=2")
     batch = made.batches.micro_step(0, 0)
     faces = [place for place, kind in enumerate(batch.data_type) if kind]
     limit = float(batch.t_B[faces].sort().values[0]) + 1e-6
-    _, one = ready(tmp_path, "batch_size=4", f"face_max_t={limit}").gradient()
+    _, one = ready(home, "batch_size=4", f"face_max_t={limit}").gradient()
     assert (one.asked, one.faces) == (1, 1)
-    _, none = ready(tmp_path, "batch_size=4", f"face_max_t={limit / 2}").gradient()
+    _, none = ready(home, "batch_size=4", f"face_max_t={limit / 2}").gradient()
     assert (none.asked, none.faces, none.face_loss) == (0, 0, None)
     _, weighted = made.gradient()
-    _, plain = ready(tmp_path, "batch_size=4").gradient()
+    made.cfg = made.step.cfg = dataclasses.replace(made.cfg, face_weight_over_t=0.0)
+    _, plain = made.gradient()
     assert weighted.face_cos == pytest.approx(plain.face_cos)
     assert weighted.face_loss < (1 - limit) ** 2 * plain.face_loss
 
 
-def test_at_weight_0_the_face_loss_is_only_logged(tmp_path):
-    gradient, output = ready(tmp_path, "face_loss_weight=0").gradient()
-    assert torch.equal(gradient, ready(tmp_path, faces=False).gradient()[0])
+def test_at_weight_0_the_face_loss_is_only_logged(home):
+    gradient, output = ready(home, "face_loss_weight=0").gradient()
+    assert torch.equal(gradient, ready(home, faces=False).gradient()[0])
     assert output.faces > 0
     assert output.loss == output.flow_loss
 
 
-def test_the_norm_of_the_gradient_is_cut(tmp_path):
-    made = Ready(small(tmp_path / "run", "optimizer=sgd", "momentum=0", "weight_decay=0", "max_grad_norm=0.01"))
+def test_the_norm_of_the_gradient_is_cut(home):
+    made = Ready(small(home, "optimizer=sgd", "momentum=0", "weight_decay=0", "max_grad_norm=0.01"))
     before = torch.cat([p.detach().flatten() for p in made.step.parameters.values()])
     output = made.step([made.batches.micro_step(0, 0)], step=0, lr=1.0)
     moved = torch.cat([p.detach().flatten() for p in made.step.parameters.values()]) - before
@@ -225,14 +233,14 @@ def bad_on_one_rank(runtime, cfg):
     return output.agreed.is_skipped, same, all(not value.any() for value in memory)
 
 
-def test_a_step_that_is_not_finite_on_one_rank_changes_nothing_on_any(tmp_path):
-    cfg = small(tmp_path / "run", faces=True)
+def test_a_step_that_is_not_finite_on_one_rank_changes_nothing_on_any(home):
+    cfg = small(home, faces=True)
     Ready(cfg)  # fills the cache
     assert run_ranks(bad_on_one_rank, 2, cfg) == [(True, True, True)] * 2
 
 
-def test_too_many_bad_steps_end_the_run_with_advice(tmp_path, monkeypatch):
-    made = ready(tmp_path, "max_bad_steps=2")
+def test_too_many_bad_steps_end_the_run_with_advice(home, monkeypatch):
+    made = ready(home, "max_bad_steps=2")
     monkeypatch.setattr(step_module, "flow_loss", lambda pred, x0, x1: pred.sum() * torch.nan)
     batch = made.batches.micro_step(0, 0)
     made.step([batch], step=0, lr=0.1)
@@ -243,9 +251,9 @@ def test_too_many_bad_steps_end_the_run_with_advice(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_has_a_gradient_near_that_of_float32(tmp_path, precision):
-    exact, _ = ready(tmp_path).gradient()
-    made = ready(tmp_path, f"precision={precision}")
+def test_half_precision_has_a_gradient_near_that_of_float32(home, precision):
+    exact, _ = ready(home, smooth=True).gradient()
+    made = ready(home, f"precision={precision}", smooth=True)
     rough, output = made.gradient()
     assert F.cosine_similarity(exact, rough, dim=0) > 0.98
     assert not output.agreed.is_skipped
