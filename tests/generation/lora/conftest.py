@@ -13,5 +13,5 @@ def offline(monkeypatch):
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    """A folder beside which the drawn people lie, encoded once for all tests that have no wish of their own."""
-    return tmp_path_factory.mktemp("lora") / "runs"
+    """A folder for runs, in which the drawn people lie, too: encoded once for all tests that do not change them."""
+    return tmp_path_factory.mktemp("lora")

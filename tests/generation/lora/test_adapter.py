@@ -28,7 +28,7 @@ def output(models, transformer=None):
 
 def trained(home, tmp_path, family, **changes):
     """Models whose adapter is not at its beginning, stored in `tmp_path`; and what they say."""
-    cfg = dataclasses.replace(small(home, f"transformer=tiny-{family}"), **changes)
+    cfg = dataclasses.replace(small(home / "run", f"transformer=tiny-{family}"), **changes)
     models = models_of(cfg)
     add_adapter(models.transformer, cfg)
     torch.manual_seed(3)
@@ -72,7 +72,7 @@ def test_a_run_may_start_from_it(home, tmp_path):
 
 
 def test_a_new_adapter_changes_nothing_and_is_equal_wherever_it_is_made(home):
-    cfg = small(home)
+    cfg = small(home / "run")
     first, second = models_of(cfg), models_of(cfg)
     bare = output(first)
     torch.manual_seed(11)
@@ -85,7 +85,7 @@ def test_a_new_adapter_changes_nothing_and_is_equal_wherever_it_is_made(home):
 
 
 def test_it_is_held_in_float32_beside_a_base_that_is_not(home):
-    cfg = small(home, "precision=bf16")
+    cfg = small(home / "run", "precision=bf16")
     models = models_of(cfg)
     add_adapter(models.transformer, cfg)
     trainable = adapter_parameters(models.transformer)
@@ -95,7 +95,7 @@ def test_it_is_held_in_float32_beside_a_base_that_is_not(home):
 
 
 def test_target_modules_that_match_nothing_name_the_nearest(home):
-    cfg = small(home, "target_modules=to_q,to_w")
+    cfg = small(home / "run", "target_modules=to_q,to_w")
     with pytest.raises(InputError, match=r"called 'to_w'; did you mean 'to_\w'\? There are .*to_out\.0"):
         add_adapter(models_of(cfg).transformer, cfg)
 
@@ -113,6 +113,6 @@ def test_an_adapter_that_does_not_fit_is_refused(home, tmp_path, changes, words)
 
 
 def test_a_missing_adapter_is_named(home, tmp_path):
-    cfg = small(home, f"init={tmp_path}")
+    cfg = small(home / "run", f"init={tmp_path}")
     with pytest.raises(InputError, match=FILE):
         add_adapter(models_of(cfg).transformer, cfg)

@@ -60,7 +60,7 @@ class Ready:
 
 
 def ready(home, *overrides, faces=True, **options):
-    return Ready(small(home, "max_grad_norm=0", *overrides, faces=faces), **options)
+    return Ready(small(home / "run", "max_grad_norm=0", *overrides, faces=faces), **options)
 
 
 def by_hand(made, weight):
@@ -151,7 +151,7 @@ def gradient_of_rank(runtime, cfg):
 
 def test_two_ranks_have_the_gradient_of_one_with_the_doubled_batch(home):
     whole, output = ready(home, "batch_size=4", smooth=True).gradient()
-    cfg = small(home, "max_grad_norm=0", faces=True)
+    cfg = small(home / "run", "max_grad_norm=0", faces=True)
     (first, of_first), (second, of_second) = run_ranks(gradient_of_rank, 2, cfg)
     assert torch.equal(first, second)
     assert of_first == of_second
@@ -211,7 +211,7 @@ def test_at_weight_0_the_face_loss_is_only_logged(home):
 
 
 def test_the_norm_of_the_gradient_is_cut(home):
-    made = Ready(small(home, "optimizer=sgd", "momentum=0", "weight_decay=0", "max_grad_norm=0.01"))
+    made = Ready(small(home / "run", "optimizer=sgd", "momentum=0", "weight_decay=0", "max_grad_norm=0.01"))
     before = torch.cat([p.detach().flatten() for p in made.step.parameters.values()])
     output = made.step([made.batches.micro_step(0, 0)], step=0, lr=1.0)
     moved = torch.cat([p.detach().flatten() for p in made.step.parameters.values()]) - before
@@ -234,7 +234,7 @@ def bad_on_one_rank(runtime, cfg):
 
 
 def test_a_step_that_is_not_finite_on_one_rank_changes_nothing_on_any(home):
-    cfg = small(home, faces=True)
+    cfg = small(home / "run", faces=True)
     Ready(cfg)  # fills the cache
     assert run_ranks(bad_on_one_rank, 2, cfg) == [(True, True, True)] * 2
 

@@ -33,7 +33,7 @@ def test_the_gap_grows_where_the_first_gains_alone(first, look, growth):
 
 @pytest.fixture(scope="module")
 def watched(home):
-    held_out = weights_file(home.parent / "people", seed=1)
+    held_out = weights_file(home / "people", seed=1)
     options = ("max_steps=2", "monitor_every=1", "monitor_samples=3", f"held_out_recogniser={held_out}")
     # Ten times what is used in earnest, and any gap an alarm: two steps must show something.
     return run(home / "watched", *options, "lr=0.1", "monitor_gap=1e-9", faces=True), held_out
@@ -60,7 +60,7 @@ def test_both_recognisers_are_asked_about_the_pictures_that_are_shown(watched, h
     cfg = small(home / "again", f"init={run_dir / 'adapter'}", faces=True)
     made, batches, take_step = watch_of(cfg, Runtime())
     pixels = made.generate([0, 1, 3], take_step, batches)
-    people = home.parent / "people"
+    people = home / "people"
     for key, weights in (("train_cos", weights_file(people)), ("held_out_cos", held_out)):
         by_hand = [cosines(weights, people / f"p{index}.png", img01_of(pixels[index])) for index in (0, 1, 3)]
         assert last[key] == pytest.approx(sum(by_hand) / 3, abs=1e-5)
