@@ -17,8 +17,8 @@ from recognition.command import run_command
 from recognition.data.sources import open_source
 from recognition.embedding.models import open_embedder
 from recognition.errors import InputError
+from recognition.records.cleaning import Thresholds, embed_source, judge, write_cleanliness
 from recognition.runtime import start_runtime
-from recognition.verification.cleaning import Thresholds, embed_source, judge, write_cleanliness
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def main() -> None:
             key: getattr(given, key)
             for key in ("images", "groups", "detector", "replicates", "seed", "unit", "diagnose")
         }
-        targets = open_targets(given.targets, Options(size=models[0].size, progress=runtime.is_main, **told))
+        targets = open_targets(given.targets, Options(**told))
         names = model_names([model.facts for model in models])
         scored = []
         try:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recognition.data.pictures import Pictures
 from recognition.embedding.finding import Finding
 from recognition.embedding.over_ranks import embed_images
-from recognition.embedding.pictures import Pictures
 from recognition.runtime import Runtime
 
 # A layer is off when its median channel is; other faces than those of the training move it by a tenth or two.

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor, nn
 
+from recognition.data.pictures import Pictures, pictures_at
 from recognition.embedding.batch_statistics import statistics_symptoms
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.network import Network
 from recognition.embedding.over_ranks import embed_images, evaluating
-from recognition.embedding.pictures import Pictures, pictures_at
 from recognition.embedding.preprocess import OURS
 from recognition.embedding.symptoms import behaviour_symptoms, embedding_symptoms
 from recognition.embedding.trials import Trial, area, feeding_symptoms

@@ -48,7 +48,7 @@ def normalisation_inside(model: ModelProto) -> tuple[Preprocess, str] | None:
     """What to feed a graph that begins with a normalisation of its own, and the sentence that says why; else None.
 
     The first nodes after the input (Sub, Add, Mul, Div, BatchNormalization) together are y = a x + b. Pixels of 0 to
-    255 are meant where a is small (below 1/32), 0 to 1 where y is centred on x = 1/2.
+    255 are meant where a is small (below 1/32) or y is centred on an x above 8, 0 to 1 where it is centred on 1/2.
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -80,7 +80,7 @@ def normalisation_inside(model: ModelProto) -> tuple[Preprocess, str] | None:
     what = (
         f"its graph begins with {', '.join(seen)}, which make about {factor:.3g} x {-factor * centre:+.3g} of input x"
     )
-    if factor < 1 / 32:
+    if factor < 1 / 32 or centre > 8:
         return ZERO_TO_255, f"{what}: made for pixels of 0 to 255"
     if 0.3 < centre < 0.7 and factor > 1:
         return ZERO_TO_1, f"{what}: made for pixels of 0 to 1"

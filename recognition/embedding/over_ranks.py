@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from recognition.collectives import all_gather, all_reduce_max, gather_text
+from recognition.data.pictures import Pictures, batches_of
 from recognition.data.transforms import to_input
-from recognition.embedding.pictures import Pictures, batches_of
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 

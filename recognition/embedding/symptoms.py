@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recognition.data.pictures import Pictures
 from recognition.embedding.finding import Finding, NoFigures
 from recognition.embedding.over_ranks import embed_images
-from recognition.embedding.pictures import Pictures
 from recognition.runtime import Runtime
 from recognition.spread import spread
 

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recognition.data.pictures import Pictures
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
-from recognition.embedding.pictures import Pictures
 from recognition.embedding.preprocess import RECIPES, Preprocess
 from recognition.runtime import Runtime
 from recognition.verification.protocol import pair_distances

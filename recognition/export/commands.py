@@ -22,7 +22,8 @@ from recognition.export.precisions import Exported, export_precisions, require_p
 from recognition.export.submission import Limits, check_submission
 from recognition.runtime import Runtime
 from recognition.strict_json import finite
-from recognition.targets.opening import open_target
+from recognition.targets.opening import open_targets
+from recognition.targets.pairs import PairsTarget
 from recognition.targets.target import Options
 from recognition.weights import load_backbone
 
@@ -40,6 +41,7 @@ def write_files(given: argparse.Namespace) -> None:
         require_model_folder(given.hub, given.license)
     module, meta = load_backbone(given.model, given.network)
     origin = origin_of(given.model, meta, given.report) if given.hub else None
+    targets = _targets(given)
     calibration = _calibration(given, meta["image_size"])
     written: list[Exported] = []
     for out in outs if precisions else ():
@@ -56,7 +58,7 @@ def write_files(given: argparse.Namespace) -> None:
         write_model_folder(given.hub, module, meta, origin, license_name=given.license, datasets=given.datasets or ())
         print(f"{given.hub}: model folder with its card; to upload it: hf upload USER/NAME {given.hub}")
     if given.table or given.targets:
-        _compare([file.path for file in written], given, calibration)
+        _compare([file.path for file in written], targets, given, calibration)
 
 
 def compare(given: argparse.Namespace) -> None:
@@ -66,7 +68,7 @@ def compare(given: argparse.Namespace) -> None:
         if path.suffix != ".onnx":
             raise InputError(f"--compare measures ONNX files, and {path} is none; write one with --out")
     size = open_embedder(files[0]).size
-    _compare(files, given, _calibration(given, size[0] if size else 112))
+    _compare(files, _targets(given), given, _calibration(given, size[0] if size else 112))
 
 
 def check(given: argparse.Namespace) -> bool:
@@ -92,11 +94,18 @@ def check(given: argparse.Namespace) -> bool:
     return passed
 
 
-def _compare(files: Sequence[Path], given: argparse.Namespace, calibration: Calibration | None) -> None:
-    targets = []
-    for text in given.targets or ():
-        name = Path(text).stem if Path(text).stem not in [target.name for target in targets] else text
-        targets.append(open_target(text, name, Options(progress=True)))
+def _targets(given: argparse.Namespace) -> list[PairsTarget]:
+    """The sets of pairs that are named; InputError before any work for what is none."""
+    targets = open_targets(given.targets or (), Options(replicates=0))
+    for target in targets:
+        if not isinstance(target, PairsTarget):
+            raise InputError(f"{target.name} is no set of pairs, and the table has accuracies; use launch/verify.py")
+    return targets
+
+
+def _compare(
+    files: Sequence[Path], targets: Sequence[PairsTarget], given: argparse.Namespace, calibration: Calibration | None
+) -> None:
     images: tuple[str, np.ndarray] | None = None
     if calibration is not None and not targets:
         images = (f"pictures of {calibration.facts['set']}", calibration.checked_NHWC)

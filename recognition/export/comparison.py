@@ -95,9 +95,6 @@ def compare_files(
     """
     models = [open_embedder(path) for path in files]
     size = next((model.size for model in models if model.size), (112, 112))
-    for target in targets:
-        if target.kind != "pairs":
-            raise InputError(f"{target.name} is no set of pairs, and the table has accuracies; use launch/verify.py")
     what, images = images_NHWC or _pictures(targets, size)
     embeddings = [_embeddings(model, images, what) for model in models]
     wanted_ND = embeddings[0]
@@ -118,7 +115,7 @@ def compare_files(
                 precision=model.facts.get("precision", "fp32" if "network" in model.facts else None),
                 size_bytes=size_bytes(path),
                 latency_ms={batch: values[place] for batch, values in latency.items()},
-                accuracy={name: outcome.facts()["accuracy"] for name, outcome in scores.items()},
+                accuracy={name: outcome.result.accuracy for name, outcome in scores.items()},
                 cosine_mean=found.mean,
                 cosine_min=found.minimum,
             )

@@ -32,15 +32,19 @@ def require_headroom(module: nn.Module, x_NCHW: np.ndarray, what: str) -> float:
     """The largest absolute value in the network for these pictures; ParityError, beginning with `what`, above 65504.
 
     ONNX Runtime computes float16 in float32 on most CPUs: an overflow would show on the GPU only. Seen are the outputs
-    of all modules, which are all values but the scores of attention.
+    of all modules, which are all values but the scores of attention, and the products of batch norms (see graph.py).
     """
     largest = 0.0
 
-    def note(_: nn.Module, __: tuple, output: Tensor) -> None:
+    def note(part: nn.Module, inputs: tuple, output: Tensor) -> None:
         nonlocal largest
-        if isinstance(output, Tensor):
+        values = [output] if isinstance(output, Tensor) else []
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_var is not None:
+            scale_C = (part.running_var + part.eps).rsqrt() * (1 if part.weight is None else part.weight)
+            values.append(inputs[0] * scale_C.view(-1, *[1] * (inputs[0].dim() - 2)))
+        for value in values:
             # NaN counts as an overflow: max() would drop it, or not, by the order of its arguments.
-            largest = max(largest, float(output.abs().max().nan_to_num(nan=float("inf"))))
+            largest = max(largest, float(value.abs().max().nan_to_num(nan=float("inf"))))
 
     handles = [part.register_forward_hook(note) for part in module.modules()]
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import json
 import warnings
 from os import PathLike
 from pathlib import Path
@@ -21,7 +20,8 @@ from recognition.atomic import replacing
 from recognition.data.transforms import INPUT_FACTS
 from recognition.embedding.over_ranks import evaluating
 from recognition.errors import InputError
-from recognition.weights import META_KEY, plain_state, weights_sha256
+from recognition.export.graph import set_meta
+from recognition.weights import plain_state, weights_sha256
 
 OPSET = 17  # the newest that the runtimes in use (TensorRT 8.6, OpenVINO 2023, ONNX Runtime 1.12) all read
 INPUT, OUTPUT = "input", "embedding"
@@ -77,8 +77,7 @@ def _write(module: nn.Module, path: Path, meta: dict[str, Any]) -> None:
             dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
         )
     model = onnx.load(path)
-    model.producer_name = "arcscale"
-    onnx.helper.set_model_props(model, {META_KEY: json.dumps(meta)})
+    set_meta(model, meta)
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

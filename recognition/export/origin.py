@@ -11,6 +11,7 @@ from typing import Any
 from recognition.data.sources.shards import rec_entries
 from recognition.errors import InputError
 from recognition.provenance import newest_provenance
+from recognition.report.reading import outcomes_of
 
 # What of a config a stranger can use: no paths, no accounts, nothing that only says where a run worked.
 RECIPE = (
@@ -49,7 +50,7 @@ class Origin:
 def origin_of(model: Path, meta: Mapping[str, Any], report: Path | None = None) -> Origin:
     """What the run directory `model`, or the one that a file lies in, says of itself and of its accuracy.
 
-    `report`: a report.json to take instead of the run's. InputError where it is unreadable, or of other weights.
+    `report`: a report.json to take instead of the run's. InputError where that is unreadable, or of other weights.
     """
     run = model if model.is_dir() else model.parent
     config = _config(run / "config.json")
@@ -91,12 +92,17 @@ def _evaluations(run: Path, meta: Mapping[str, Any], given: Path | None) -> tupl
 
 
 def _of_report(path: Path, sha256: str, *, must_fit: bool) -> list[Evaluation]:
-    """What a report says of the model with these weights; a run's own report of other weights says nothing."""
+    """What a report says of the model with these weights.
+
+    A run's own report says nothing where it is of other weights, or of an earlier version.
+    """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         hashes = [model.get("sha256") for model in report["models"]]
-        targets = [(target["name"], target["outcomes"]) for target in report["targets"]]
+        outcomes = outcomes_of(report, hashes.index(sha256) if sha256 in hashes else -1)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not must_fit:
+            return []
         raise InputError(f"{path} is not a report of launch/verify.py; name its report.json") from error
     if sha256 not in hashes:
         if must_fit:
@@ -105,15 +111,14 @@ def _of_report(path: Path, sha256: str, *, must_fit: bool) -> list[Evaluation]:
                 f"{sha256[:12]}); verify this model with launch/verify.py --out DIR and name its report.json"
             )
         return []
-    outcomes = [(name, outcomes[hashes.index(sha256)]) for name, outcomes in targets]
     return [
         Evaluation(
-            name,
+            target["name"],
             outcome["accuracy"],
             outcome.get("accuracy_std"),
             outcome.get("pairs"),
             None if outcome.get("threshold") is None else 1 - outcome["threshold"] / 2,
         )
-        for name, outcome in outcomes
+        for target, outcome in outcomes
         if outcome.get("accuracy") is not None
     ]

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
+from recognition.embedding.onnx_graph import external_files
 from recognition.errors import InputError
 
 
 def size_bytes(path: Path) -> int:
     """Bytes of the file and of every file that its tensors lie in; InputError where one of them is missing."""
-    total = path.stat().st_size
-    for beside in sorted(set(_external(load_graph(path).graph))):
-        if not (path.parent / beside).is_file():
-            raise InputError(f"{path} keeps weights in {beside}, which does not lie beside it; copy both")
-        total += (path.parent / beside).stat().st_size
-    return total
+    return sum(file.stat().st_size for file in (path, *external_files(load_graph(path), path)))
 
 
 def load_graph(path: Path) -> onnx.ModelProto:
@@ -27,9 +22,3 @@ def load_graph(path: Path) -> onnx.ModelProto:
         return onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise InputError(f"{path} is not an ONNX file; export it again, or copy it again") from error
-
-
-def _external(graph: onnx.GraphProto) -> Iterator[str]:
-    for tensor in graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            yield from (entry.value for entry in tensor.external_data if entry.key == "location")

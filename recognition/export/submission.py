@@ -6,7 +6,7 @@ that cannot be compared is found out here first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 
 from recognition.data.transforms import to_input
 from recognition.embedding.models import Embedder, open_embedder
+from recognition.embedding.onnx_graph import normalisation_inside
 from recognition.embedding.onnx_model import INPUT_TYPES
 from recognition.errors import InputError
 from recognition.export.agreement import cosines
@@ -25,8 +26,6 @@ from recognition.export.stored import load_graph, size_bytes
 from recognition.onnx_session import open_session
 from recognition.provenance import cpu_model
 
-NORMALISING = ("Sub", "Mul", "Div", "Add", "BatchNormalization")
-PASSED_ON = ("Cast", "Identity", "Transpose")  # what changes no value on its way to the first operator that does
 SAME = 1e-4  # of the length of an embedding: float32 sums in another order differ by a hundredth of it
 
 
@@ -61,7 +60,7 @@ def check_submission(path: Path, images_NHWC: np.ndarray, limits: Limits) -> Ite
     """
     if not path.is_file():
         raise InputError(f"model {path} does not exist")
-    graph = load_graph(path).graph
+    graph = load_graph(path)
     found = size_bytes(path)
     yield Verdict(f"at most {limits.size_bytes / 2**20:g} MiB", found <= limits.size_bytes, f"{found / 2**20:.1f} MiB")
     session = open_session(path, threads=limits.threads)
@@ -107,33 +106,15 @@ def _inputs(session: onnxruntime.InferenceSession, limits: Limits) -> tuple[Verd
     return Verdict(rule, fits, shown), batch
 
 
-def _normalisation(graph: onnx.GraphProto, model: Embedder) -> Verdict:
-    """What happens to pixel values, by the graph: an operator on the input itself, or else outside of the file."""
-    rule = "pixel values are scaled once"
-    operator = _first_operator(graph)
+def _normalisation(graph: onnx.ModelProto, model: Embedder) -> Verdict:
+    """What happens to pixel values, by the graph: its own first operators, or else outside of the file."""
+    rule, inside = "pixel values are scaled once", normalisation_inside(graph)
     stated = f"mean {model.facts['mean']}, std {model.facts['std']}, {model.facts['channel_order']}"
-    if operator not in NORMALISING:
+    if inside is None:
         return Verdict(rule, True, f"outside of the file, by {stated}")
-    inside = f"the file begins with {operator}: it takes pixel values of 0 to 255"
-    plain = _scalar(model.facts["mean"]) == 0 and _scalar(model.facts["std"]) == 1
-    return Verdict(rule, plain, inside if plain else f"{inside}, but they are scaled outside, too, by {stated}")
-
-
-def _scalar(value: float | Sequence[float]) -> float:
-    """One number for a value that may be given for each channel; NaN where these differ."""
-    values = np.unique(value)
-    return float(values[0]) if len(values) == 1 else float("nan")
-
-
-def _first_operator(graph: onnx.GraphProto) -> str:
-    """The operator that the input goes into, "" without one."""
-    constants = {tensor.name for tensor in graph.initializer}
-    name = next(entry.name for entry in graph.input if entry.name not in constants)
-    while (node := next((node for node in graph.node if name in node.input), None)) is not None:
-        if node.op_type not in PASSED_ON:
-            return node.op_type
-        name = node.output[0]
-    return ""
+    why = inside[1]
+    plain = not any(model.preprocess.mean) and set(model.preprocess.std) == {1.0}
+    return Verdict(rule, plain, why if plain else f"{why}, but they are scaled outside, too, by {stated}")
 
 
 def _finite(model: Embedder, images_NHWC: np.ndarray, faces_ND: np.ndarray) -> Verdict:

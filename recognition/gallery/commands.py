@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from recognition.atomic import write_text
+from recognition.embedding.files import square_side
 from recognition.embedding.models import Embedder, open_embedder
 from recognition.embedding.preprocess import recipes_help
 from recognition.errors import InputError
 from recognition.faces.alignment import SIZE
+from recognition.faces.opening import open_detector
 from recognition.faces.photos import CHOICES, FAINT_SCORE, LARGEST, Aligner
 from recognition.gallery.index import KINDS, build_index, open_index, write_index
 from recognition.gallery.query import Answer, answers_of, query_photos, require_same_model, threshold_of_report
@@ -46,13 +48,9 @@ def aligner_of(given: argparse.Namespace, model: Embedder) -> Aligner | None:
     """What `add_faces` says, for faces of the model's size; None without a detector."""
     if given.detector is None:
         return None
-    from recognition.faces.opening import open_detector
-
-    height, width = model.size or (SIZE, SIZE)
-    if height != width:
-        raise InputError(f"the model takes {width}x{height} pixels, and aligned faces are square; align them yourself")
+    side = square_side(model.size or (SIZE, SIZE))
     detector = open_detector(given.detector, min_score=FAINT_SCORE)
-    return Aligner(detector, given.face, given.min_score, given.min_size, size=height)
+    return Aligner(detector, given.face, given.min_score, given.min_size, size=side)
 
 
 def index_command(words: list[str]) -> None:
@@ -111,7 +109,7 @@ def _answers(given: argparse.Namespace) -> list[Answer]:
         raise InputError("--model is missing: photos are embedded by the model that made the table")
     threshold = -1.0 if given.threshold is None else given.threshold
     if given.report is not None:
-        threshold = threshold_of_report(given.report, given.far)
+        threshold = threshold_of_report(given.report, given.far, table)
     index = build_index(table)[0] if given.index is None else open_index(given.index, table)[0]
     answers = _of_rows(given, index, table, threshold)
     if given.photos:

@@ -46,23 +46,24 @@ def embed_photos(
     """
     height, width = model.size or (SIZE, SIZE)
     facts = {**facts, "photos": len(photos), "photos_a_part": photos_a_part}
-    parts = Parts(out, facts) if runtime.is_main else None
+    if runtime.is_main:
+        Parts(out, facts)
     runtime.wait_for_all("the parts of the table")
-    starts = range(0, len(photos), photos_a_part)
-    found = [number for number in range(len(starts)) if Parts(out, facts).has(number)]
+    starts, parts = range(0, len(photos), photos_a_part), Parts(out, facts)
+    found = [number for number in range(len(starts)) if parts.has(number)]
     runtime.wait_for_all("a look at the parts of the table")
     hidden = None if runtime.is_main else True
-    for number in tqdm(range(len(starts)), "embedding", unit="part", delay=2, disable=hidden, initial=0):
+    for number in tqdm(range(len(starts)), "embedding", unit="part", delay=2, disable=hidden):
         if number in found:
             continue
         indices = range(starts[number], min(starts[number] + photos_a_part, len(photos)))
         pictures = FacePictures(photos, indices, (height, width), aligner)
         embedded = embed_images(model, pictures, runtime=runtime, batch_size=batch_size, title=f"part {number}")
         failures, faces = pictures.gathered(runtime)
-        if parts is not None:
+        if runtime.is_main:
             parts.write(number, _part(photos, indices, embedded.emb_ND, failures, faces))
     runtime.wait_for_all("the table")
-    if parts is None:
+    if not runtime.is_main:
         return Made(0, 0, len(found))
     rows, failed = write_table(out, parts.read(len(starts)), facts)
     parts.remove()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from recognition.atomic import replacing, write_text
+from recognition.embedding.network import file_sha256
 from recognition.errors import InputError
 from recognition.gallery.table import Table
 
@@ -65,7 +66,7 @@ def write_index(path: Path, index: Any, facts: IndexFacts) -> IndexFacts:
     faiss = _faiss()
     with replacing(path) as partial:
         faiss.write_index(index, str(partial))
-        facts = IndexFacts(**(asdict(facts) | {"file_sha256": _file_sha256(partial)}))
+        facts = IndexFacts(**(asdict(facts) | {"file_sha256": file_sha256(partial)}))
     write_text(path.with_suffix(".json"), json.dumps(asdict(facts), indent=1) + "\n")
     return facts
 
@@ -79,7 +80,7 @@ def open_index(path: Path, table: Table) -> tuple[Any, IndexFacts]:
         facts = IndexFacts(**json.loads(beside.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{beside} cannot be read, so {path} is not trusted; build the index again") from error
-    if _file_sha256(path) != facts.file_sha256:
+    if file_sha256(path) != facts.file_sha256:
         raise InputError(f"{path} is not the file that {beside.name} describes; build the index again")
     if rows_sha256(table) != facts.rows_sha256:
         raise InputError(f"{path} was built from another table; build it again")
@@ -110,14 +111,6 @@ def _recall(index: Any, emb_ND: np.ndarray) -> float:
         best_cos, best_row = (np.take_along_axis(best, keep_QK, 1) for best in (best_cos, best_row))
     _, found = nearest(index, query_QD, most)
     return float(np.mean([len(set(one) & set(other)) / most for one, other in zip(best_row.tolist(), found.tolist())]))
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _faiss() -> Any:

@@ -19,6 +19,7 @@ from recognition.faces.photos import Aligner
 from recognition.gallery.index import nearest
 from recognition.gallery.photos import FacePictures
 from recognition.gallery.table import Table, model_sha256
+from recognition.report.reading import outcomes_of
 from recognition.runtime import Runtime
 
 
@@ -115,17 +116,28 @@ def answers_of(
     ]
 
 
-def threshold_of_report(report: Path, far: float) -> float:
-    """The cosine at which the first model of a report.json reached a FAR on the first target that can tell.
+def threshold_of_report(report: Path, far: float, table: Table) -> float:
+    """The cosine at which the table's model reached a FAR, as report.json has it, on the first target that can tell.
 
-    InputError where no target can.
+    InputError where no target can, and where the report is of other models.
     """
+    made = model_sha256(table.facts.get("model", {}))
     try:
-        targets = json.loads(report.read_text(encoding="utf-8"))["targets"]
-        points = [point for target in targets for point in target["outcomes"][0].get("operating_points", [])]
+        content = json.loads(report.read_text(encoding="utf-8"))
+        places = [place for place, model in enumerate(content["models"]) if model_sha256(model) == made]
+        # Templates are means of several pictures: their thresholds are not those of single ones.
+        outcomes = [
+            outcome
+            for target, outcome in (outcomes_of(content, places[0]) if places else ())
+            if target["kind"] in ("pairs", "all_to_all")
+        ]
+        points = [point for outcome in outcomes for point in outcome.get("operating_points", [])]
         found = [point["threshold"] for point in points if point["far"] == far and point.get("threshold") is not None]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{report} is no report.json of launch/verify.py ({error})") from error
+    if not places:
+        name = table.facts.get("model", {}).get("file", "a model")
+        raise InputError(f"{report} has no figures of the model that made the table, {name}; verify that one")
     if not found:
         raise InputError(f"{report}: no target can tell FAR {far:g}; choose a larger one, or give --threshold")
     return 1 - found[0] / 2

@@ -85,7 +85,8 @@ def share_difference(one: People, other: People, place: int) -> Difference:
     """How the share accepted (at FAR number `place`) differs between two models that saw the same people.
 
     Paired by person, as `effective_pairs` has it of one model: the differences of a person's accepted pairs vary, not
-    the pairs. The normal distribution of a sum over many people is taken for granted.
+    the pairs. The normal distribution of a sum over many people is taken for granted; where k people make all of the
+    difference, the p-value is at least 2^(1 - k), the least that swapping the models person by person can give.
     """
     between_C = one.accepted_CF[:, place] - other.accepted_CF[:, place]
     has_pairs_C = one.pairs_C > 0
@@ -95,7 +96,8 @@ def share_difference(one: People, other: People, place: int) -> Difference:
         return Difference(float(difference), float(difference), float(difference), 1.0)
     variance = people / (people - 1) * np.square(between_C - difference * pairs_C).sum() / pairs_C.sum() ** 2
     error = math.sqrt(variance)
-    p_value = math.erfc(abs(difference) / error / math.sqrt(2)) if error else 0.0
+    normal_p = math.erfc(abs(difference) / error / math.sqrt(2)) if error else 0.0
+    p_value = max(normal_p, 2.0 ** (1 - np.count_nonzero(between_C)))
     return Difference(float(difference), float(difference - Z * error), float(difference + Z * error), p_value)
 
 

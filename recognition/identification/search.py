@@ -9,8 +9,10 @@ import torch
 
 from recognition.errors import InputError
 
-STRANGER = -1  # label of a probe that is nobody in the gallery
 BLOCK_COSINES = 1 << 24  # 64 MB at a time
+# Cosines that are no farther apart are equal: a product of matrices adds in another order at its edges, so that two
+# equal rows may differ by the rounding of float32, which is below 3e-7 for sums of 512 products.
+TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class Searched:
     """What became of Q probes. Rows are those of the gallery; what a stranger has not is rank 0, row -1 and NaN.
 
     `best_Q`, `best_row_Q`: the highest cosine and whose it is; `own_Q`, `own_row_Q`: the right person's; `rank_Q`:
-    1 + the entries of others that are at least as alike (ties count against the right one); `precision_Q`: the average
-    over the right person's entries of the share of right ones among all that are at least as alike.
+    1 + the entries of others that are at least as alike (ties, to TIE, count against the right one); `precision_Q`: the
+    average over the right person's entries of the share of right ones among all that are at least as alike.
     """
 
     best_Q: np.ndarray
@@ -74,8 +76,9 @@ def _place(found: Searched, probe: int, cos_G: np.ndarray, own: np.ndarray) -> N
     """Write down where the right person's entries `own` stand among all."""
     own = own[np.argsort(-cos_G[own], kind="stable")]
     # Of equals the others come first. Entries of one's own are as alike as those before them, or less.
-    at_least_as_alike = np.array([(cos_G >= cos_G[entry]).sum() for entry in own])
-    own_at_least = np.searchsorted(-cos_G[own], -cos_G[own], side="right")
+    least_O = cos_G[own] - np.float32(TIE)
+    at_least_as_alike = np.array([(cos_G >= least).sum() for least in least_O])
+    own_at_least = np.searchsorted(-cos_G[own], -least_O, side="right")
     others = at_least_as_alike - own_at_least
     found.own_Q[probe], found.own_row_Q[probe] = cos_G[own[0]], own[0]
     found.rank_Q[probe] = 1 + others[0]

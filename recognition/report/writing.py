@@ -33,11 +33,10 @@ from recognition.report.kinds.section import Picture
 from recognition.report.names import model_names
 from recognition.spread import spread
 from recognition.strict_json import finite
-from recognition.targets.pairs import MAX_POINTS
 from recognition.targets.target import Scored, Target
 
 SCHEMA = "arcscale.verification.3"
-BAD_RECORDS = 20
+BAD_RECORDS, LOSS_POINTS = 20, 1000
 PICTURE_PIXELS, JPEG_QUALITY = 112, 85
 _PROBE = ".writable"
 HTML, MARKDOWN, JSON = "index.html", "report.md", "report.json"
@@ -102,7 +101,7 @@ def _training_facts(rows: Iterable[Mapping[str, Any]] | None) -> dict[str, list]
     rows = [row for row in rows or () if row.get("kind") == "train"]
     if not rows:
         return None
-    rows = [rows[index] for index in spread(len(rows), MAX_POINTS)]
+    rows = [rows[index] for index in spread(len(rows), LOSS_POINTS)]
     return {key: [row.get(key) for row in rows] for key in ("step", "loss", "lr")}
 
 
@@ -155,16 +154,14 @@ def _padded(row: Row, models: Sequence[int], count: int) -> Row:
 
 
 def _failures(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """(whom it is about, why there are no figures)."""
+    """(whom it is about, why there are no figures), what several models have in common once."""
+    about: dict[tuple[str, str], list[str]] = {}
+    for target in facts["targets"]:
+        for entry in target["failed"]:
+            name = facts["models"][entry["model"]]["name"]
+            about.setdefault((target["name"], entry["reason"]), []).append(name)
     several = len(facts["models"]) > 1
-    return [
-        (
-            f"{target['name']}, {facts['models'][entry['model']]['name']}" if several else target["name"],
-            _sentence(entry["reason"]),
-        )
-        for target in facts["targets"]
-        for entry in target["failed"]
-    ]
+    return [(f"{name}, {', '.join(who)}" if several else name, why) for (name, why), who in about.items()]
 
 
 def _finding(finding: dict[str, Any]) -> tuple[str, ...]:

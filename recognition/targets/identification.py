@@ -47,9 +47,10 @@ class IdentificationOutcome:
         """What makes the figures uncertain, or other than they seem."""
         found = list(self.gathering.remarks)
         if self.failures:
+            missing = self.rates.missing
             found.append(
-                f"{len(self.failures)} pictures could not be used; probes among them count as not found"
-                f"{', of people in the gallery ' + str(self.rates.missing) if self.rates.missing else ''}"
+                f"{len(self.failures)} pictures could not be used; probes among them, and those of people who could "
+                f"not be enrolled, count as not found{f', of people in the gallery {missing}' if missing else ''}"
             )
         if 0 < self.rates.mated < FEW_PROBES:
             found.append(f"only {self.rates.mated} probes show somebody in the gallery: the figures are rough")
@@ -135,17 +136,20 @@ class IdentificationTarget:
         usable_N[list(failures)] = False
         require_finite(np.where(usable_N[:, None], embedded.emb_ND, 0))
         is_probe_N = gathering.is_probe_N
-        gallery, probes = (np.flatnonzero(of_kind & usable_N) for of_kind in (~is_probe_N, is_probe_N))
+        emb_ND, person_N = embedded.emb_ND, gathering.person_N
+        gallery = np.flatnonzero(~is_probe_N & usable_N)
         if not len(gallery):
             raise InputError(f"{self.name}: no picture of the gallery could be used, first {failures[min(failures)]}")
-        emb_ND, person_N = embedded.emb_ND, gathering.person_N
+        # Who was to be enrolled is no stranger, and cannot be found either.
+        known_N, enrolled_N = np.isin(person_N, person_N[~is_probe_N]), np.isin(person_N, person_N[gallery])
+        searched_N = is_probe_N & usable_N & (enrolled_N | ~known_N)
+        probes = np.flatnonzero(searched_N)
         entries_GD, person_G, shown_G = emb_ND[gallery], person_N[gallery], gallery
         if self.together:
             entries_GD, person_G = enrolled(entries_GD, person_G)
             shown_G = gallery[np.searchsorted(person_N[gallery], person_G)]
         searched = search_gallery(entries_GD, person_G, emb_ND[probes], person_N[probes])
-        lost = np.flatnonzero(is_probe_N & ~usable_N)
-        missing = int(np.isin(person_N[lost], person_G).sum())
+        missing = int((is_probe_N & ~searched_N & known_N).sum())
         rates = rates_of(searched, missing=missing)
         return IdentificationOutcome(rates, searched, probes, shown_G, gathering, failures, embedded.xnorm)
 

@@ -10,10 +10,11 @@ from recognition.errors import InputError
 from recognition.targets.all_to_all import open_all_to_all
 from recognition.targets.identification import open_openset, open_tinyface
 from recognition.targets.listed_pairs import PUBLISHED, open_pairs
-from recognition.targets.target import Options, Target
+from recognition.targets.target import DEEP, Options, Target
 from recognition.targets.templates import IJB
 
 Opener = Callable[[str, Path, Options], Target]
+OF_PAIRS = {"groups", "unit", "diagnose"}
 KINDS: dict[str, Opener] = {
     "pairs": open_pairs,
     **PUBLISHED,
@@ -83,22 +84,25 @@ def _takes(text: str) -> set[str]:
     """The options that a target makes use of, beside those that all do."""
     kind, path = split_target(text)
     if kind == "pairs":
-        return {"groups", "unit"} if Path(path).suffix == ".bin" else {"groups", "unit", "images", "detector"}
+        return OF_PAIRS if Path(path).suffix == ".bin" else OF_PAIRS | {"images", "detector"}
     if kind in PUBLISHED:
-        return {"groups", "unit", "detector"}
+        return OF_PAIRS | {"detector"}
     return {"detector"} if kind in ("openset", "tinyface") else set()
 
 
 def _require_used(texts: Sequence[str], options: Options) -> None:
     """InputError for what would be passed over in silence, and for groups that could only be those of one set."""
     taken = [_takes(text) for text in texts]
+    asked = {name for name in ("images", "groups", "unit", "detector") if getattr(options, name) is not None}
+    asked |= {"diagnose"} if options.diagnose == DEEP else set()
     for name, why in (
         ("images", "it is for lists of pairs, which have paths"),
         ("groups", "it is for pairs"),
         ("unit", "it is for pairs"),
+        ("diagnose", "it tries a model on pairs"),
         ("detector", "it is for photos: lists and published sets of pairs, openset, tinyface; others are aligned"),
     ):
-        if getattr(options, name) is not None and not any(name in each for each in taken):
+        if name in asked and not any(name in each for each in taken):
             raise InputError(f"--{name}: none of these targets takes it; {why}")
     if options.groups is not None and len(texts) > 1:
         raise InputError(f"--groups {options.groups} has the pairs of one set; verify on one target at a time with it")

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from recognition.data.pictures import pictures_at
 from recognition.embedding.diagnosis import diagnose
 from recognition.embedding.files import FilePictures
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.embedding.over_ranks import embed_images
-from recognition.embedding.pictures import pictures_at
 from recognition.embedding.symptoms import require_finite
 from recognition.errors import InputError
 from recognition.runtime import Runtime

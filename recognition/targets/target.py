@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from recognition.embedding.files import square_side
 from recognition.embedding.finding import Finding
 from recognition.embedding.models import Embedder
 from recognition.faces.alignment import SIZE
@@ -25,14 +24,12 @@ OFF, AUTO, DEEP = DIAGNOSES = ("off", "auto", "deep")
 class Options:
     """What is known beside the path; each kind of target takes what it understands.
 
-    `size`: (height, width) that the first model takes, None where any will do; `images`: what the paths of a list are
-    relative to; `groups`: CSV file with the group of each pair; `detector`: ONNX file of a face detector, for photos
-    that are not aligned; `replicates`, `seed`: resamples for intervals, and where drawing begins; `unit`: PAIRS or
-    PEOPLE, what is resampled, None for people where the set says who they are; `diagnose`: one of DIAGNOSES;
-    `progress`: whether bars may be shown.
+    `images`: what the paths of a list are relative to; `groups`: CSV file with the group of each pair; `detector`: ONNX
+    file of a face detector, for photos that are not aligned; `replicates`, `seed`: resamples for intervals, and where
+    drawing begins; `unit`: PAIRS or PEOPLE, what is resampled, None for people where the set says who they are;
+    `diagnose`: one of DIAGNOSES.
     """
 
-    size: tuple[int, int] | None = None
     images: Path | None = None
     groups: Path | None = None
     detector: Path | None = None
@@ -40,15 +37,13 @@ class Options:
     seed: int = 0
     unit: str | None = None
     diagnose: str = OFF
-    progress: bool = True
 
 
 def open_aligner(options: Options) -> Aligner | None:
-    """What finds and aligns the face in a photo, at the models' size; None without a detector."""
+    """What finds and aligns the face in a photo, at 112 pixels until a model asks for others; None without one."""
     if options.detector is None:
         return None
-    side = square_side(options.size or (SIZE, SIZE))
-    return Aligner(open_detector(options.detector, min_score=FAINT_SCORE), size=side)
+    return Aligner(open_detector(options.detector, min_score=FAINT_SCORE), size=SIZE)
 
 
 class Outcome(Protocol):

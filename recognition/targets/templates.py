@@ -204,8 +204,7 @@ def open_ijb(prefix: str, name: str, path: Path, options: Options) -> TemplatesT
             raise InputError(
                 f"{path}: template {unknown[0]} is compared, but {prefix}_face_tid_mid.txt has no picture of it"
             )
-    side = square_side(options.size or (SIZE, SIZE))
-    return TemplatesTarget(name, AlignedPictures(path / "loose_crop", faces, side), pairs, search)
+    return TemplatesTarget(name, AlignedPictures(path / "loose_crop", faces, SIZE), pairs, search)
 
 
 IJB = {prefix: partial(open_ijb, prefix) for prefix in ("ijbb", "ijbc")}

@@ -58,7 +58,8 @@ def read_faces(folder: Path, prefix: str) -> Faces:
         raise InputError(
             f"{points_file} has {len(names)} pictures and {media_file} {len(other_names)}; unpack the archive again"
         )
-    if wrong := next((k for k, (one, other) in enumerate(zip(names, other_names)) if one != other), None):
+    wrong = next((k for k, (one, other) in enumerate(zip(names, other_names)) if one != other), None)
+    if wrong is not None:
         raise InputError(
             f"{media_file}: line {wrong + 1} is {other_names[wrong]}, but that of {points_file.name} is {names[wrong]}"
         )

@@ -75,11 +75,3 @@ def allowed_false_accepts(far: float, num_impostor: float) -> int:
 def flag_of(allowed: int) -> str | None:
     """What is to be said of a figure that so many false accepts decide."""
     return None if allowed >= FEW else "few_impostors" if allowed else "too_few_impostors"
-
-
-def tar_at(rate: float, genuine: np.ndarray, impostor: np.ndarray) -> float | None:
-    """Genuine share accepted when at most the share `rate` of impostors is; None with fewer than 1/rate impostors.
-
-    Accepted is what lies strictly below the first impostor distance that would be one false accept too many.
-    """
-    return operating_points(genuine, impostor, (rate,))[0].tar

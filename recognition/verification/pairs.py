@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from recognition.atomic import replacing
 from recognition.data.decode import Where, announced_size, decode_into
+from recognition.data.pictures import Pictures
 from recognition.data.threads import map_in_order
-from recognition.embedding.pictures import Pictures
 from recognition.errors import InputError
 from recognition.verification.pickled import PickleError, finished, read_pickled_data
 

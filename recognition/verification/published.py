@@ -46,7 +46,7 @@ def read_protocol(name: str, folder: str | Path, lst: str | Path | None = None) 
     read, default = PROTOCOLS[name]
     lst = folder / default if lst is None else Path(lst)
     if not lst.exists():
-        raise InputError(f"{lst} does not exist; put {name}'s published {default} there, or say where it is (--list)")
+        raise InputError(f"{lst} does not exist; put {name}'s published {default} there; records.py pairs takes --list")
     return read(folder, lst)
 
 

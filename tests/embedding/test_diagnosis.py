@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from recognition.data.pictures import pictures_at
 from recognition.embedding import diagnosis
 from recognition.embedding.diagnosis import chosen_pairs, diagnose
-from recognition.embedding.pictures import pictures_at
 from recognition.embedding.preprocess import OURS, Preprocess, parse_preprocess
 from recognition.runtime import Runtime
 from tests.embedding.patterns import CELLS, Reader, fed, pattern_pairs

@@ -68,6 +68,7 @@ INSIDE = {
     ),
     "0 to 1": ([node("Sub", "x", "a", "m"), node("Div", "m", "b", "n")], {"a": 0.5, "b": 0.25}, (0, 255)),
     "nothing": ([node("Identity", "x", "n")], {}, None),
+    "a mean alone": ([node("Sub", "x", "a", "n")], {"a": np.array([91.5, 103.9, 131.1]).reshape(3, 1, 1)}, (0, 1)),
     "a scale of its own": ([node("Mul", "x", "a", "n")], {"a": 2.0}, None),
     "a picture of constants": ([node("Sub", "x", "a", "n")], {"a": np.ones((3, SIZE, SIZE))}, None),
     "zero": ([node("Mul", "x", "a", "n")], {"a": 0.0}, None),

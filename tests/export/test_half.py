@@ -83,6 +83,19 @@ def test_a_value_inside_beyond_float16_is_refused_although_this_cpu_would_not_no
     assert not list(tmp_path.iterdir())
 
 
+def test_a_product_of_a_batch_norm_beyond_float16_is_refused():
+    """A norm becomes x * scale + shift: the product may be larger than what goes in and what comes out."""
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2, eps=0)).eval()
+    x_NCHW = np.zeros((2, 3, 4, 4), np.float32)
+    with torch.no_grad():
+        module[0].bias[:] = torch.tensor([0.0, -700.0])
+        module[1].running_mean[1], module[1].running_var[1] = -600.0, 1e-4
+    assert require_headroom(module[0], x_NCHW, "it") == 700
+    assert float(module(torch.from_numpy(x_NCHW)).detach().abs().max()) == pytest.approx(10_000)
+    with pytest.raises(ParityError, match=r"^it: not written, a value inside the network is 7e\+04"):
+        require_headroom(module, x_NCHW, "it")
+
+
 def test_nan_inside_is_an_overflow():
     module = settled_backbone("mbf_tiny")
     with torch.no_grad():

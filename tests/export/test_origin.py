@@ -28,7 +28,7 @@ CONFIG = {
 
 def report(*outcomes, sha256=SHA):
     models = [{"sha256": "cd" * 32}, {"sha256": sha256, "file": "/home/someone/a.onnx"}]
-    targets = [{"name": name, "outcomes": [{"accuracy": 0.1}, outcome]} for name, outcome in outcomes]
+    targets = [{"name": name, "models": [0, 1], "outcomes": [{"accuracy": 0.1}, outcome]} for name, outcome in outcomes]
     return {"models": models, "targets": targets}
 
 
@@ -76,6 +76,23 @@ def test_a_runs_report_of_other_weights_says_nothing(run):
     (run / "report").mkdir()
     text = json.dumps(report(("lfw", {"accuracy": 0.95}), sha256="ef" * 32))
     (run / "report" / "report.json").write_text(text)
+    assert origin_of(run, META).evaluations == [Evaluation("lfw", 0.9)]
+
+
+def test_a_set_on_which_another_model_failed_keeps_its_own_figures(run):
+    (run / "report").mkdir()
+    content = report(("lfw", {"accuracy": 0.95}), ("agedb", {"accuracy": 0.9}), ("cfp", {"accuracy": 0.8}))
+    _, first_failed, own_failed = content["targets"]
+    first_failed |= {"models": [1], "outcomes": first_failed["outcomes"][1:]}
+    own_failed |= {"models": [0], "outcomes": own_failed["outcomes"][:1]}
+    (run / "report" / "report.json").write_text(json.dumps(content))
+    assert origin_of(run, META).evaluations == [Evaluation("lfw", 0.95), Evaluation("agedb", 0.9)]
+
+
+def test_a_runs_report_of_an_earlier_version_says_nothing(run):
+    (run / "report").mkdir()
+    earlier = {"schema": "arcscale.verification.1", "model": META, "targets": [{"name": "lfw", "accuracy": 0.95}]}
+    (run / "report" / "report.json").write_text(json.dumps(earlier))
     assert origin_of(run, META).evaluations == [Evaluation("lfw", 0.9)]
 
 

@@ -31,7 +31,7 @@ def test_weights_beside_the_file_count(written, tmp_path, to_one_file):
     assert len(load_graph(path).graph.node) > 10
     lost = max((file for file in files if file != path), key=lambda file: file.name)
     lost.unlink()
-    with pytest.raises(InputError, match=f"keeps weights in {lost.name}, which does not lie beside it"):
+    with pytest.raises(InputError, match=f"keeps its weights in {lost.name}, which is not beside it"):
         size_bytes(path)
 
 

@@ -97,6 +97,13 @@ def test_what_breaks_a_rule_is_told_by_it(tmp_path, images_NHWC, steps, rules):
     assert set(rules[:1]) <= set(found) <= set(rules), found
 
 
+@pytest.mark.parametrize(
+    "before", [[("Mul", [1.0], {})], [("Add", [0.25], {})], [("Div", [0.5], {}), ("Sub", [0.1], {})]]
+)
+def test_a_first_operator_that_is_made_for_scaled_pixels_is_no_second_scaling(tmp_path, images_NHWC, before):
+    assert SCALED not in broken(recogniser(tmp_path / "a.onnx", *before), images_NHWC)
+
+
 def test_a_number_that_only_some_pictures_make_infinite(tmp_path, images_NHWC):
     # The sum over a picture is -768 when it is black, and larger for all others.
     after = [("Add", [3 * SIDE * SIDE - 0.5], {}), ("Sqrt", (), {})]

@@ -110,11 +110,36 @@ def test_photos_are_looked_up_and_those_that_fail_are_told(tmp_path):
 
 def test_the_threshold_of_a_report_is_its_distance_as_a_cosine(tmp_path):
     points = [{"far": 0.01, "threshold": 1.2}, {"far": 0.001, "threshold": None}]
-    report = {"targets": [{"outcomes": [{"ranks": {}}]}, {"outcomes": [{"operating_points": points}]}]}
+    others = [{"far": 0.01, "threshold": 0.2}]
+    targets = [
+        {"kind": "identification", "models": [0, 1], "outcomes": [{"ranks": {}}, {"ranks": {}}]},
+        {"kind": "templates", "models": [0], "outcomes": [{"operating_points": others}]},  # of several pictures each
+        {
+            "kind": "pairs",
+            "models": [1],
+            "outcomes": [{"operating_points": others}],
+        },  # the first model has no figures here
+        {"kind": "pairs", "models": [0, 1], "outcomes": [{"operating_points": points}, {"operating_points": others}]},
+    ]
+    report = {"models": [{"sha256": "ab"}, {"file_sha256": "cd"}], "targets": targets}
     (tmp_path / "report.json").write_text(json.dumps(report))
-    assert threshold_of_report(tmp_path / "report.json", 0.01) == pytest.approx(0.4)
+    assert threshold_of_report(tmp_path / "report.json", 0.01, table()) == pytest.approx(0.4)
     with pytest.raises(InputError, match="no target can tell FAR 0.001"):
-        threshold_of_report(tmp_path / "report.json", 0.001)
+        threshold_of_report(tmp_path / "report.json", 0.001, table())
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(InputError, match="is no report.json"):
-        threshold_of_report(tmp_path / "report.json", 0.01)
+        threshold_of_report(tmp_path / "report.json", 0.01, table())
+
+
+def test_the_threshold_is_that_of_the_model_that_made_the_table(tmp_path):
+    outcomes = [{"operating_points": [{"far": 0.01, "threshold": value}]} for value in (1.2, 0.2)]
+    report = {
+        "models": [{"sha256": "cd"}, {"sha256": "ab"}],
+        "targets": [{"kind": "all_to_all", "models": [0, 1], "outcomes": outcomes}],
+    }
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    assert threshold_of_report(tmp_path / "report.json", 0.01, table()) == pytest.approx(0.9)
+    report["models"][1]["sha256"] = "ef"
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(InputError, match="has no figures of the model that made the table"):
+        threshold_of_report(tmp_path / "report.json", 0.01, table())

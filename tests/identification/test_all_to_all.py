@@ -81,6 +81,17 @@ def test_the_default_block_counts_pairs_of_real_numbers_in_the_nearest_step():
     assert found.genuines[0].cosine == pytest.approx(cosines[first, second][same].min(), abs=1e-6)
 
 
+def test_the_worst_are_told_apart_within_a_step():
+    rows, labels = np.eye(10, dtype=np.float32), np.r_[np.arange(9), 8]
+    rows[9] = rows[8]
+    for first, second, cosine in ((0, 2, 0.5), (4, 6, 0.5 + 1e-5)):  # both count in one step; the later is the worse
+        rows[second] = 0
+        rows[second, [first, second]] = cosine, np.sqrt(1 - cosine**2)
+    found = count_cosines(rows, labels, runtime=Runtime(), block_rows=2, worst=1)
+    assert found.impostor_K[STEPS // 2 + STEPS] == 2
+    assert [(extreme.first, extreme.second) for extreme in found.impostors] == [(4, 6)]
+
+
 def test_blocks_cover_every_pair_once():
     for count in (1, 5, 8, 9):
         seen = np.zeros((count, count), int)

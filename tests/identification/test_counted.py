@@ -1,5 +1,7 @@
 """Error rates of counted cosines equal those of a list of cosines; intervals know that a person's pairs go together."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -15,7 +17,7 @@ from recognition.identification.counted import (
     threshold_bins,
 )
 from recognition.runtime import Runtime
-from recognition.verification.curves import area_under, equal_error_rate, roc_curve, tar_at
+from recognition.verification.curves import area_under, equal_error_rate, operating_points, roc_curve
 from tests.identification.test_all_to_all import by_hand, signs
 from tests.ranks import run_ranks
 
@@ -43,8 +45,8 @@ def test_tar_at_far_is_that_of_the_list(counted):
     counts, _, _, genuine, impostor = counted
     bins = threshold_bins(counts, FARS)
     assert [limit is None for limit in bins] == [far < 1e-4 for far in FARS]  # there are about 12,000 impostors
-    for far, limit in zip(FARS, bins):
-        expected = tar_at(far, -genuine, np.sort(-impostor))
+    points = operating_points(-genuine, -impostor, FARS)
+    for far, limit, expected in zip(FARS, bins, [point.tar for point in points]):
         if limit is None:
             assert expected is None
             continue
@@ -115,6 +117,33 @@ def test_where_nothing_varies_only_people_count(accepted, effective):
     assert found == effective if effective else 0 < found < 3
 
 
+def test_a_few_people_with_a_pair_each_are_worth_one_less():
+    """The variance of a mean is estimated with n - 1."""
+    assert People(np.ones(5, int), np.array([[1], [1], [0], [1], [0]])).effective_pairs(0) == pytest.approx(4)
+
+
+def test_people_without_pairs_change_nothing():
+    pairs, one, other = np.array([4, 9, 2, 5]), np.array([[1], [7], [2], [0]]), np.array([[0], [8], [0], [0]])
+    with_more = [np.r_[counts, np.zeros_like(counts[:1])] for counts in (pairs, one, other)]
+    for found, expected in (
+        (People(with_more[0], with_more[1]).effective_pairs(0), People(pairs, one).effective_pairs(0)),
+        (
+            share_difference(People(with_more[0], with_more[1]), People(with_more[0], with_more[2]), 0),
+            share_difference(People(pairs, one), People(pairs, other), 0),
+        ),
+    ):
+        assert found == expected
+
+
+def test_of_one_person_no_difference_can_be_told():
+    assert share_difference(People(np.array([4]), np.array([[3]])), People(np.array([4]), np.array([[1]])), 0) == (
+        0.5,
+        0.5,
+        0.5,
+        1.0,
+    )
+
+
 def test_the_difference_between_models_is_that_of_resampled_people():
     rng = np.random.default_rng(2)
     pairs = rng.integers(1, 30, 300)
@@ -129,6 +158,16 @@ def test_the_difference_between_models_is_that_of_resampled_people():
     assert found.p_value == pytest.approx(2 * scipy.stats.norm.sf(found.difference / shares.std()), rel=0.5)
     back = share_difference(People(pairs, other[:, None]), People(pairs, one[:, None]), 0)
     assert (back.difference, back.low, back.p_value) == (-found.difference, -found.high, found.p_value)
+
+
+@pytest.mark.parametrize("between", [[1, 1], [2, 2, 2, 0], [1, 1, 1, 1, 1, 0, 0, 0], [3, 0, 0, 0, 0]])
+def test_a_handful_of_people_prove_nothing(between):
+    """No difference is less likely than its sign is under all ways to swap the models, person by person."""
+    between, pairs = np.array(between), np.full(len(between), 3)
+    one, other = People(pairs, between[:, None]), People(pairs, np.zeros((len(pairs), 1), int))
+    swaps = np.array(list(itertools.product((-1, 1), repeat=len(between)))) @ between
+    exact = np.mean(np.abs(swaps) >= between.sum())
+    assert share_difference(one, other, 0).p_value >= exact > 0.05
 
 
 def test_equal_models_do_not_differ_and_chance_is_uniform():

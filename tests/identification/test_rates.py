@@ -54,6 +54,8 @@ def test_dir_is_the_share_found_above_what_strangers_reach(missing):
         assert (point.low, point.high) == wilson_interval(point.dir, 120 + missing)
         assert point.flag == (None if allowed >= 10 else "few_nonmated")
     assert rates.cmc[0] == sum(found.rank_Q == 1) / (120 + missing)
+    average = np.nansum(found.precision_Q) / (120 + missing)
+    assert rates.mean_average_precision == pytest.approx(average, abs=1e-12)
 
 
 def test_the_curve_holds_what_each_threshold_gives():

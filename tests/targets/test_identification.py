@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ import torch
 
 from recognition.embedding.models import Embedder
 from recognition.errors import InputError
+from recognition.identification.rates import rates_of
+from recognition.identification.search import Searched
 from recognition.runtime import Runtime
+from recognition.targets.identification import IdentificationOutcome
 from recognition.targets.opening import open_target
 from recognition.targets.target import Options
 from recognition.verification.intervals import difference_interval
@@ -145,6 +149,41 @@ def test_models_are_compared_by_the_probes_that_one_alone_finds(folder):
     assert entry["low"] < 0 < entry["high"]
 
 
+def made_up(target, ranks, missing=0):
+    """An outcome in which the probes have these ranks."""
+    ranks, none = np.array(ranks), np.full(len(ranks), -1)
+    searched = Searched(np.zeros(len(ranks)), none, np.zeros(len(ranks)), none, ranks, np.ones(len(ranks)))
+    rates = rates_of(searched, missing=missing)
+    return IdentificationOutcome(rates, searched, np.arange(len(ranks)), np.arange(1), target.gathering, {}, 1.0)
+
+
+@pytest.mark.parametrize("missing", [0, 200])
+def test_the_interval_of_a_difference_is_that_of_drawn_probes_and_takes_no_room(folder, missing):
+    target = open_target(f"openset:{folder}", "set", Options())
+    rng = np.random.default_rng(0)
+    many = 100_000
+    one = np.where(rng.random(many) < 0.9, 1, 2)
+    other = np.where(rng.random(many) < 0.005, 3 - one, one)
+    tracemalloc.start()
+    outcomes = [made_up(target, ranks, missing) for ranks in (one, other)]
+    (entry,) = target.compare(outcomes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+    between = (one == 1).astype(int) - (other == 1)
+    error = between.std() * np.sqrt(many) / (many + missing)
+    assert entry["difference"] == pytest.approx(between.sum() / (many + missing), abs=1e-12)
+    assert (entry["high"] - entry["low"]) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+    assert (entry["high"] + entry["low"]) / 2 == pytest.approx(entry["difference"], abs=0.2 * error)
+
+
+def test_models_that_were_tried_with_different_probes_are_not_compared(folder):
+    target = open_target(f"openset:{folder}", "set", Options())
+    one = made_up(target, [1, 2, 1])
+    assert target.compare([one, dataclasses.replace(one, probe_Q=np.arange(3) + 1)]) == []
+    assert len(target.compare([one, one])) == 1
+
+
 def test_photos_without_a_face_are_listed_and_count_as_not_found(folder, monkeypatch):
     target = open_target(f"openset:{folder}", "set", Options())
     target.pictures.note_failures = True
@@ -163,6 +202,25 @@ def test_photos_without_a_face_are_listed_and_count_as_not_found(folder, monkeyp
     assert facts["failures"]["count"] == 3
     assert facts["failures"]["first"][0].endswith("gallery/cid/0.png: no face")
     assert any("3 pictures could not be used" in warning for warning in outcome.warnings)
+
+
+def test_probes_of_somebody_who_could_not_be_enrolled_are_not_found_and_no_strangers(folder, monkeypatch):
+    target = open_target(f"openset:{folder}", "set", Options())
+    target.pictures.note_failures = True
+    read = type(target.pictures)._read
+
+    def blind(self, index):
+        if "gallery/ann" in self.paths[index] or self.paths[index].endswith("probes/ann/1.png"):
+            raise InputError(f"{self.paths[index]}: no face")
+        return read(self, index)
+
+    monkeypatch.setattr(type(target.pictures), "_read", blind)
+    outcome = target.score(MODEL, runtime=Runtime(), batch_size=4)
+    facts = outcome.facts()
+    assert (facts["mated_probes"], facts["nonmated_probes"], facts["gallery_subjects"]) == (3, 2, 2)
+    assert facts["ranks"]["1"] == 1 / 3  # bob is found, ann's two probes cannot be
+    assert [entry["probe"] for entry in facts["false_alarms"] if "ann" in entry["probe"]] == []
+    assert any("of people in the gallery 2" in warning for warning in outcome.warnings)
 
 
 def test_a_model_of_another_size_is_refused(folder):

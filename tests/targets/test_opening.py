@@ -51,6 +51,7 @@ def test_targets_of_one_name_are_called_by_their_paths():
         ({"groups": Path("g.csv")}, ["calfw.bin", "cplfw.bin"], "g.csv has the pairs of one set; verify on one target"),
         ({"groups": Path("g.csv")}, ["calfw.bin", "all:people"], "g.csv has the pairs of one set"),
         ({"unit": "people"}, ["all:people", "openset:x"], "--unit: none of these targets takes it; it is for pairs"),
+        ({"diagnose": "deep"}, ["all:people", "openset:x"], "--diagnose: none of these targets takes it; it tries"),
     ],
 )
 def test_an_option_that_would_be_passed_over_or_misread_is_refused(given, texts, message):
@@ -68,6 +69,8 @@ def test_an_option_that_would_be_passed_over_or_misread_is_refused(given, texts,
         ({"detector": Path("absent")}, "absent.csv"),
         ({"detector": Path("absent")}, "openset:absent"),
         ({"detector": Path("absent")}, "tinyface:absent"),
+        ({"diagnose": "auto"}, "openset:absent"),
+        *[({"diagnose": "deep"}, text) for text in ("lfw:absent", "absent.bin", "absent.csv")],
         *[({"unit": "pairs"}, text) for text in ("lfw:absent", "absent.bin", "absent.csv")],
     ],
 )

@@ -1,5 +1,7 @@
 """`ijbc:` and `ijbb:` on small trees in the real layout, every figure worked out template by template."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from recognition.faces.alignment import TEMPLATE_52
 from recognition.runtime import Runtime
 from recognition.targets.opening import open_target
 from recognition.targets.target import Options
-from recognition.verification.curves import tar_at
+from recognition.targets.templates import AlignedPictures, TemplatesTarget
+from recognition.verification.curves import operating_points
 from tests.pictures import pil_pixels
 from tests.ranks import run_ranks
 from tests.templates.test_pooling import pooled_by_hand
@@ -33,7 +36,7 @@ def tree(request, tmp_path_factory):
 
 
 def outcome_of(prefix, root, runtime=None, model=MODEL):
-    target = open_target(f"{prefix}:{root}", "set", Options(size=(112, 112)))
+    target = open_target(f"{prefix}:{root}", "set", Options())
     return target, target.score(model, runtime=runtime or Runtime(), batch_size=16)
 
 
@@ -63,7 +66,7 @@ def test_comparisons_are_those_of_templates_pooled_by_hand(tree):
     assert facts["auc"] == pytest.approx(roc_auc_score(same, cosines), abs=0.005)
     assert [point["far"] for point in facts["operating_points"]] == [0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6]
     first, second, third, *_ = facts["operating_points"]
-    assert first["tar"] == pytest.approx(tar_at(0.1, -cosines[same], -cosines[~same]), abs=1 / 16)
+    assert first["tar"] == pytest.approx(operating_points(-cosines[same], -cosines[~same], [0.1])[0].tar, abs=1 / 16)
     assert first["low"] < first["tar"] <= first["high"]
     assert (second["allowed_false_accepts"], second["flag"]) == (1, "few_impostors")
     assert (third["tar"], third["flag"]) == (None, "too_few_impostors")
@@ -142,13 +145,15 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 
 def test_faces_are_aligned_to_the_size_that_each_model_takes(tree):
-    """A model of another size than the first gives what it gives where it is the only one."""
+    """Of a model that takes any size the pictures have 112 pixels, whichever models stand beside it."""
     prefix, root, _ = tree
     small = Embedder(embed, (64, 64), {"file": "small.onnx"})
-    shared = open_target(f"{prefix}:{root}", "set", Options(size=(112, 112)))
-    alone = open_target(f"{prefix}:{root}", "set", Options(size=(64, 64)))
+    shared = open_target(f"{prefix}:{root}", "set", Options())
+    pictures = AlignedPictures(shared.pictures.folder, shared.pictures.faces, 64)
+    alone = TemplatesTarget("set", pictures, shared.pairs, shared.search)
     shared.require_fit(small)
-    found, expected = (target.score(small, runtime=Runtime(), batch_size=16) for target in (shared, alone))
+    found = shared.score(small, runtime=Runtime(), batch_size=16)
+    expected = alone.score(dataclasses.replace(small, size=None), runtime=Runtime(), batch_size=16)
     assert found.xnorm == expected.xnorm
     np.testing.assert_array_equal(found.distances, expected.distances)
     assert found.xnorm != shared.score(MODEL, runtime=Runtime(), batch_size=16).xnorm

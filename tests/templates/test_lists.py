@@ -47,6 +47,7 @@ def test_without_its_lists_there_is_no_search_and_with_some_of_them_an_error(tmp
         ("name_5pts_score", "1.jpg " + "1 " * 11 + "\n", "has 1 pictures and .*tid_mid.txt"),
         ("template_pair_label", "1 2 1\n3 4\n", "lines that are not `template template 1|0`"),
         ("template_pair_label", "1 2 1\n3 x 0\n", "lines that are not `template template 1|0`"),
+        ("template_pair_label", "1 2\n1 4\n0 1\n", "lines that are not `template template 1|0`"),
         ("template_pair_label", "1 2 5\n", "holds no lines"),
         ("template_pair_label", "", "holds no lines"),
     ],
@@ -63,13 +64,14 @@ def test_lists_that_are_not_as_published_are_named(tmp_path, file, text, message
         read(tmp_path, "ijbc")
 
 
-def test_pictures_in_another_order_are_noticed(tmp_path):
+@pytest.mark.parametrize("line", [0, 2])
+def test_pictures_in_another_order_are_noticed(tmp_path, line):
     ijb_tree(tmp_path)
     path = tmp_path / "meta" / "ijbc_face_tid_mid.txt"
     lines = path.read_text().splitlines()
-    lines[2], lines[3] = lines[3], lines[2]
+    lines[line], lines[line + 1] = lines[line + 1], lines[line]
     path.write_text("\n".join(lines))
-    with pytest.raises(InputError, match="ijbc_face_tid_mid.txt: line 3 is"):
+    with pytest.raises(InputError, match=f"ijbc_face_tid_mid.txt: line {line + 1} is"):
         read_faces(tmp_path, "ijbc")
 
 

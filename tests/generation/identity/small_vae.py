@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 
 def small_vae(*, seed: int = 0, attention: bool = True, scaling: float = 0.3611, shift: float | None = 0.1159, **more):
     """AutoencoderKL of 3 levels (4 pixels a latent pixel), 4 latent channels, scaling and shift as Flux has them."""
-    from diffusers import AutoencoderKL
-
+    diffusers = pytest.importorskip("diffusers", reason="needs diffusers: pip install -e '.[generation]'")
     torch.manual_seed(seed)
     config = {
         "block_out_channels": (8, 16, 16),
@@ -22,7 +22,7 @@ def small_vae(*, seed: int = 0, attention: bool = True, scaling: float = 0.3611,
         "shift_factor": shift,
         "mid_block_add_attention": attention,
     }
-    vae = AutoencoderKL(**config | more)
+    vae = diffusers.AutoencoderKL(**config | more)
     with torch.no_grad():  # as they are initialised, all pictures are grey
         vae.decoder.conv_out.weight.mul_(3)
     return vae.eval()

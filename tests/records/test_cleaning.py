@@ -15,8 +15,8 @@ from recognition.data.label_noise import parse_noise
 from recognition.data.sources import open_source
 from recognition.data.transforms import to_input
 from recognition.embedding.models import Embedder, open_embedder
+from recognition.records.cleaning import Thresholds, embed_source, judge, write_cleanliness
 from recognition.records.packing import pack_folder
-from recognition.verification.cleaning import Thresholds, embed_source, judge, write_cleanliness
 from recognition.weights import save_backbone
 from tests.filling import filled_backbone
 from tests.head.test_cleanliness import at
