@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ EMBEDS, POOLED = "prompt_embeds", "pooled_prompt_embeds"
 KIND = "prompts"
 ENCODERS = ("text_encoder*", "tokenizer*")
 _FIRST_BYTES = 1 << 20
+LIBRARIES = (None, "transformers", "diffusers")
 
 
 class PromptReader:
@@ -78,8 +80,7 @@ class PromptReader:
         import diffusers
 
         folder = Path(self.cfg.text_encoders).expanduser()
-        if not (folder / "model_index.json").is_file():
-            raise InputError(f"text_encoders={folder} is no folder of a pipeline: it has no model_index.json")
+        _require_plain(folder, self.family.pipeline)
         try:
             pipeline = getattr(diffusers, self.family.pipeline).from_pretrained(
                 folder,
@@ -89,7 +90,7 @@ class PromptReader:
                 use_safetensors=True,
                 torch_dtype=DTYPES[self.cfg.precision],
             )
-        except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ImportError) as error:
+        except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ImportError, KeyError) as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(f"text_encoders={folder} cannot be read: {first[:200]}") from error
         return pipeline.to(self.device)
@@ -102,6 +103,26 @@ class PromptReader:
 def stacked(found: list[dict[str, Tensor]]) -> Prompts:
     """Prompts of one length as a batch."""
     return Prompts(*(torch.stack([each[name] for each in found]) for name in (EMBEDS, POOLED)))
+
+
+def _require_plain(folder: Path, kind: str) -> None:
+    """InputError unless the folder is of such a pipeline, all of whose parts are of the two libraries.
+
+    A pipeline may name classes in files of its own beside the weights, which are programs: these are not run.
+    """
+    index = folder / "model_index.json"
+    try:
+        parts = json.loads(index.read_text(encoding="utf-8"))
+        found = parts["_class_name"]
+        foreign = [name for name, part in parts.items() if isinstance(part, list) and part[0] not in LIBRARIES]
+    except FileNotFoundError as error:
+        raise InputError(f"text_encoders={folder} is no folder of a pipeline: it has no model_index.json") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{index} is no list of a pipeline's parts ({error!r})") from error
+    if found != kind:
+        raise InputError(f"text_encoders={folder} is a {found}; the transformer wants those of a {kind}")
+    if foreign:
+        raise InputError(f"{index}: {foreign[0]} is of a class beside the weights, which is code and is not run")
 
 
 def _tensors(row: Row) -> dict[str, Tensor]:

@@ -2,8 +2,11 @@
 
 import pytest
 
-pytest.importorskip("diffusers", reason="diffusers is not installed: pip install -e '.[generation]'")
-pytest.importorskip("peft", reason="peft is not installed: pip install -e '.[generation]'")
+
+@pytest.fixture(scope="session", autouse=True)
+def generation_extra():
+    for name in ("diffusers", "peft"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install -e '.[generation]'")
 
 
 @pytest.fixture(autouse=True)
