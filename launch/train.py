@@ -29,7 +29,7 @@ def main() -> None:
         try:
             train(cfg, runtime)
         except Stopped as stopped:
-            requeue_stopped(cfg, stopped, runtime)
+            requeue_stopped(cfg.requeue, stopped, runtime)
             raise
 
 

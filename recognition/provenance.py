@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Collection
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,17 @@ _ENDS_BYTES = 1 << 20
 
 def provenance(cfg: TrainConfig, source: Source, runtime: Runtime) -> dict[str, Any]:
     """The facts of a start, ready for JSON; what cannot be found out is None. Never fails."""
+    return start_facts(runtime, config=config_sha256(cfg), data=data_sha256(source))
+
+
+def start_facts(runtime: Runtime, *, config: str, data: str | None) -> dict[str, Any]:
+    """The facts of the start of any run, by the SHA-256 of its settings and of its data; see `provenance`."""
     is_cuda = runtime.device.type == "cuda"
     return {
         "version": __version__,
         "commit": code_commit(Path(__file__).resolve().parents[1]),
-        "config_sha256": config_sha256(cfg),
-        "data_sha256": data_sha256(source),
+        "config_sha256": config,
+        "data_sha256": data,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
@@ -65,9 +71,9 @@ def newest_provenance(run_dir: Path) -> dict[str, Any] | None:
     return next(reversed(_entries(run_dir)), None)
 
 
-def config_sha256(cfg: TrainConfig) -> str:
+def config_sha256(cfg: Any, not_hashed: Collection[str] = NOT_HASHED) -> str:
     """SHA-256 of the settings that can change a number, as JSON with sorted keys; equal settings, equal hash."""
-    values = {key: value for key, value in json.loads(config_json(cfg)).items() if key not in NOT_HASHED}
+    values = {key: value for key, value in json.loads(config_json(cfg)).items() if key not in not_hashed}
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

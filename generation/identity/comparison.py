@@ -115,6 +115,21 @@ class FaceComparison:
         self.skips.note(why, ref_keys)
         return loss, _details(why, pairs, distance_N, loss)
 
+    def learn(self, ref_img01_BCHW: Tensor, ref_keys: Sequence[Hashable]) -> list[Reference]:
+        """Find and embed these references now, once for each key; what is known of them then, in their order.
+
+        With "kps" the features are those of the upright crop where it can be made; others are added when they are
+        needed.
+        """
+        references = self._references(ref_img01_BCHW, ref_keys, list(range(len(ref_keys))))
+        pairs = [_Pair(index, reference) for index, reference in references.items() if reference.found is not None]
+        for pair in pairs:
+            points_52 = pair.reference.found.points_52
+            upright = self.align_mode == KPS and points_52 is not None and usable_points(points_52)
+            pair.mode = KPS if upright else BBOX
+        self._embed_references(ref_img01_BCHW, pairs, alone=True)
+        return list(references.values())
+
     def _references(
         self, img01_BCHW: Tensor, keys: Sequence[Hashable] | None, indices: list[int]
     ) -> dict[int, Reference]:
@@ -175,7 +190,9 @@ class FaceComparison:
         features = self.embed(pictures.crops(self._matrices(places, pictures.seen_BCHW), self.size))
         wanted = zip(*(pair.reference.features[pair.mode] for pair in pairs))
         return sum(
-            weight / sum(self.weights) * one_minus_cosine(torch.stack(list(of_references)).to(vectors_ND), vectors_ND)
+            weight
+            / sum(self.weights)
+            * one_minus_cosine(torch.stack([vector.to(vectors_ND) for vector in of_references]), vectors_ND)
             for weight, of_references, vectors_ND in zip(self.weights, wanted, features)
         )
 

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from recognition.config import TrainConfig
 from recognition.environment import slurm_job
 from recognition.errors import Stopped
 from recognition.log import LOG
@@ -15,9 +14,9 @@ from recognition.runtime import Runtime
 PATIENCE_S = 60
 
 
-def requeue_stopped(cfg: TrainConfig, stopped: Stopped, runtime: Runtime) -> None:
+def requeue_stopped(requeue: str, stopped: Stopped, runtime: Runtime) -> None:
     """Queue the job again if the run was stopped by a signal for which `requeue` asks that (main rank only)."""
-    wanted = cfg.requeue == "always" or (cfg.requeue == "usr1" and "SIGUSR1" in stopped.signals)
+    wanted = requeue == "always" or (requeue == "usr1" and "SIGUSR1" in stopped.signals)
     # Who presses Ctrl-C wants to be rid of it.
     if runtime.is_main and wanted and "SIGINT" not in stopped.signals:
         line = requeue_job(str(stopped))

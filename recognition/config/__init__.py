@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from recognition.config.rules import broken_rules
 from recognition.config.source import CONFIGS_DIR, ConfigError, find_config, read_config_file, read_overrides
 from recognition.config.tiny import shrink
-from recognition.config.types import masked, typed_values
+from recognition.config.types import DOCUMENTED, masked, typed_values
 from recognition.data.augment import ARCFACE_TORCH, Augmentation, parse_augment
 
 __all__ = ["ConfigError", "TrainConfig", "config_json", "describe_config", "load_config", "without_effect"]
@@ -196,8 +196,8 @@ def base_values() -> dict[str, Any]:
     return dict(_base_values())
 
 
-def config_json(cfg: TrainConfig) -> str:
-    """The config as JSON, secrets masked."""
+def config_json(cfg: Any) -> str:
+    """The config, a dataclass, as JSON, secrets masked."""
     return json.dumps(_shown(cfg), indent=2) + "\n"
 
 
@@ -208,15 +208,18 @@ def without_effect(cfg: TrainConfig) -> list[str]:
     ]
 
 
-def describe_config(cfg: TrainConfig) -> str:
-    """The config for a reader: a line for each value that differs from configs/base.py, the rest run together below."""
-    shown, base = _shown(cfg), base_values()
+def describe_config(cfg: Any, base: Mapping[str, Any] | None = None, documented: str = DOCUMENTED) -> str:
+    """The config for a reader: a line for each value that differs from configs/base.py, the rest run together below.
+
+    `base` are the defaults of another kind of run, and `documented` the file that they are in.
+    """
+    shown, base = _shown(cfg), base_values() if base is None else base
     changed = [key for key in shown if getattr(cfg, key) != base[key]]
     width = max(map(len, changed), default=0)
     lines = [f"  {key:<{width}}  {_text(shown[key])}" + f"  (default {_text(base[key])})" for key in changed]
     rest = ", ".join(f"{key}={_text(value)}" for key, value in shown.items() if key not in changed)
     defaults = textwrap.fill(rest, 116, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
-    return "\n".join(["config, where it differs from configs/base.py:", *lines, "as in configs/base.py:", defaults])
+    return "\n".join([f"config, where it differs from {documented}:", *lines, f"as in {documented}:", defaults])
 
 
 @cache
@@ -241,7 +244,7 @@ def _overlaid(below: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, A
     return values
 
 
-def _shown(cfg: TrainConfig) -> dict[str, Any]:
+def _shown(cfg: Any) -> dict[str, Any]:
     """The fields by name, secrets masked."""
     return {field.name: masked(field.name, getattr(cfg, field.name)) for field in dataclasses.fields(cfg)}
 

@@ -127,7 +127,7 @@ def broken_rules(cfg: TrainConfig, defaults: Mapping[str, Any]) -> Iterator[tupl
     if cfg.loss in COMBINED:
         yield "loss", f"loss={cfg.loss!r} is spelled loss=combined {COMBINED[cfg.loss]}"
     for key, choices in CHOICES.items():
-        yield from _unknown_choice(key, getattr(cfg, key), choices)
+        yield from unknown_choice(key, getattr(cfg, key), choices)
     checks = {
         "network": require_known,
         "augment": parse_augment,
@@ -149,7 +149,7 @@ def broken_rules(cfg: TrainConfig, defaults: Mapping[str, Any]) -> Iterator[tupl
     yield from _unusable(cfg)
 
 
-def _unknown_choice(
+def unknown_choice(
     key: str, value: str | bool | None, choices: Sequence[str | bool | None]
 ) -> Iterator[tuple[str, str]]:
     if value not in choices:

@@ -14,6 +14,8 @@ from recognition.config.source import ConfigError, Typed
 # arcface_torch writes these into the config while it runs, so they turn up in files that were saved from a run.
 COMPUTED = ("total_batch_size", "warmup_step", "total_step")
 
+DOCUMENTED = "configs/base.py"
+
 # What people write who come from elsewhere, and what says the same here.
 ELSEWHERE = {
     "decay_epoch": "arcface_torch dropped steps in 2022; write schedule='polynomial' or 'cosine'",
@@ -38,14 +40,19 @@ def masked(key: str, value: Any) -> Any:
     return "****" if is_secret(key) and value is not None else value
 
 
-def typed_values(values: Mapping[str, Any], types: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`values` in the types of their keys, without COMPUTED; ConfigError names `where`, the key and what it wants."""
+def typed_values(
+    values: Mapping[str, Any], types: Mapping[str, Any], where: str, *, documented: str = DOCUMENTED
+) -> dict[str, Any]:
+    """`values` in the types of their keys, without COMPUTED; ConfigError names `where`, the key and what it wants.
+
+    `documented` is the file that has all keys.
+    """
     result = {}
     for key, value in values.items():
         if key in COMPUTED:
             continue
         if key not in types:
-            raise ConfigError(f"{where}: unknown key {key!r}; {_advice(key, types)}", key=key)
+            raise ConfigError(f"{where}: unknown key {key!r}; {_advice(key, types, documented)}", key=key)
         try:
             result[key] = as_type(value, types[key])
         except (TypeError, ValueError):
@@ -113,6 +120,7 @@ def _as_tuple(value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(as_type(item, kind) for item, kind in zip(value, kinds))
 
 
-def _advice(key: str, types: Mapping[str, Any]) -> str:
-    nearest = difflib.get_close_matches(key, [*types, *ELSEWHERE], n=1, cutoff=0.0)[0]
-    return ELSEWHERE.get(nearest, f"did you mean {nearest!r}? All keys are in configs/base.py")
+def _advice(key: str, types: Mapping[str, Any], documented: str) -> str:
+    elsewhere = ELSEWHERE if documented == DOCUMENTED else {}
+    nearest = difflib.get_close_matches(key, [*types, *elsewhere], n=1, cutoff=0.0)[0]
+    return elsewhere.get(nearest, f"did you mean {nearest!r}? All keys are in {documented}")

@@ -94,7 +94,7 @@ def to_jpeg(
         if image_size is None or size == (image_size, image_size):
             decoded(payload, where)
             return payload, size
-    pixels_HWC = _fitted(upright_image(payload, where), image_size, fit)
+    pixels_HWC = fitted(upright_image(payload, where), image_size, fit)
     return simplejpeg.encode_jpeg(pixels_HWC, quality, "RGB", "420"), pixels_HWC.shape[:2]
 
 
@@ -105,7 +105,8 @@ def _check_options(image_size: int | None, fit: str, quality: int) -> None:
         raise InputError(f"quality {quality} must be 1 to 100, image size {image_size} must be 1 to {MAX_SIZE}")
 
 
-def _fitted(image: Image.Image, image_size: int | None, fit: str) -> np.ndarray:
+def fitted(image: Image.Image, image_size: int | None, fit: str) -> np.ndarray:
+    """Pixels uint8 (H, W, 3) of an RGB image made square, `image_size` pixels, in the way `fit` (of FITS) says."""
     if image_size is not None and image.size != (image_size, image_size):
         square = (image_size, image_size)
         how = Image.Resampling.BICUBIC

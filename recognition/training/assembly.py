@@ -27,7 +27,7 @@ from recognition.training.metrics import import_wandb
 from recognition.training.optimizer import build_row_optimizer
 from recognition.training.plan import Plan, Progressed, plan_steps
 from recognition.training.restarts import require_progress
-from recognition.training.run_directory import Opened, prepare_run_directory
+from recognition.training.run_directory import Opened, RunConfig, prepare_run_directory
 from recognition.training.starting import start_from
 from recognition.training.step import TrainStep
 
@@ -173,7 +173,7 @@ def resumed_remarks(opened: Opened, plan: Plan, runtime: Runtime) -> list[str]:
     return remarks
 
 
-def leave_finished(cfg: TrainConfig, runtime: Runtime) -> Path:
+def leave_finished(cfg: RunConfig, runtime: Runtime) -> Path:
     """Say that there is nothing left to do."""
     if runtime.is_main:
         start_log(cfg.output_dir)

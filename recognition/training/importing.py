@@ -23,6 +23,7 @@ from recognition.runtime import Runtime
 from recognition.training.assembly import build_step, open_training_set
 from recognition.training.plan import Progressed, plan_steps
 from recognition.training.saving import Saving
+from recognition.training.state import TrainState
 from recognition.training.step import TrainStep
 from recognition.weights import require_same_tensors
 
@@ -45,7 +46,7 @@ def import_arcface_torch(folder: str | PathLike, cfg: TrainConfig, log: Callable
     facts = {**provenance(cfg, source, runtime), "imported": str(folder)}
     # There is no training here that could go on without it.
     must_save = dataclasses.replace(cfg, checkpoint_error="stop")
-    with Saving(cfg.output_dir, take_step, cfg=must_save, runtime=runtime, facts=facts) as saving:
+    with Saving(cfg.output_dir, TrainState(take_step, cfg), cfg=must_save, runtime=runtime, facts=facts) as saving:
         saving.save(progressed)
     if (table := take_step.head.centers.file) is not None:
         table.path.unlink()  # scratch, of a number of ranks that the run will hardly have

@@ -26,7 +26,7 @@ from recognition.training.progress import Progress
 from recognition.training.run_directory import open_run, status_of
 from recognition.training.saving import Saving
 from recognition.training.schedule import learning_rate
-from recognition.training.state import restore
+from recognition.training.state import TrainState, restore
 from recognition.training.vote import NOTHING
 
 
@@ -48,13 +48,13 @@ def train(cfg: TrainConfig, runtime: Runtime) -> Path:
     loader = open_loader(source, cfg, runtime, plan)
     if opened.checkpoint is not None:
         restore(take_step, opened.checkpoint)
-    run_dir = begin_run(cfg, runtime, remarks, opened, plan, facts, looked)
+    run_dir, state = begin_run(cfg, runtime, remarks, opened, plan, facts, looked), TrainState(take_step, cfg)
     with (
         # Around the others: a launcher ends all ranks when one has failed, before this one has said so in its status.
         StopRequest() as stop,
         status_of(run_dir, runtime, first=plan.first, last=plan.last) as status,
         MetricsWriter(run_dir if runtime.is_main else None, cfg, plan=plan) as metrics,
-        Saving(run_dir, take_step, cfg=cfg, runtime=runtime, facts=facts, goes_on_from=opened.step) as saving,
+        Saving(run_dir, state, cfg=cfg, runtime=runtime, facts=facts, goes_on_from=opened.step) as saving,
     ):
         evaluate = Evaluation(targets, cfg=cfg, runtime=runtime, metrics=metrics, best=was.best)
         progress = Progress(cfg, runtime, metrics, num_samples=len(source), plan=plan, losses=was.losses)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from recognition.atomic import write_text
-from recognition.config import TrainConfig, config_json
+from recognition.config import config_json
 from recognition.errors import InputError
 from recognition.log import LOG
 from recognition.strict_json import finite
@@ -19,10 +21,22 @@ from recognition.training.plan import Plan
 from recognition.training.row_file import RowFile
 
 
+class SinkConfig(Protocol):
+    """What a config says of where numbers go; see configs/base.py."""
+
+    using_tensorboard: bool
+    using_wandb: bool
+    wandb_key: str | None
+    wandb_entity: str | None
+    wandb_project: str
+    suffix_run_name: str | None
+    notes: str | None
+
+
 class MetricsWriter:
     """Writes rows of metrics for the main rank; a writer without a folder (the other ranks) writes nothing."""
 
-    def __init__(self, run_dir: Path | None, cfg: TrainConfig, *, plan: Plan) -> None:
+    def __init__(self, run_dir: Path | None, cfg: SinkConfig, *, plan: Plan) -> None:
         self.plan = plan
         self.rows = self.tensorboard = self.wandb = None
         if run_dir is None:
@@ -45,15 +59,19 @@ class MetricsWriter:
         self.rows.append({"kind": kind, "step": step, "samples": self.plan.samples_after(step), **clean})
         prefix = f"{kind}/{clean['target']}" if "target" in clean else kind
         numbers = {f"{prefix}/{key}": value for key, value in clean.items() if isinstance(value, (int, float))}
-        if self.tensorboard is not None:
-            self._draw(numbers, step)
+        self._draw(lambda board: [board.add_scalar(name, value, step) for name, value in numbers.items()])
         if self.wandb is not None:
             self.wandb.log(numbers, step=step)
 
-    def _draw(self, numbers: Mapping[str, float], step: int) -> None:
+    def show(self, name: str, pixels_HWC: np.ndarray, step: int) -> None:
+        """Add a picture, uint8 (H, W, 3) RGB, to TensorBoard."""
+        self._draw(lambda board: board.add_image(name, pixels_HWC, step, dataformats="HWC"))
+
+    def _draw(self, draw: Callable[[Any], object]) -> None:
+        if self.tensorboard is None:
+            return
         try:
-            for name, value in numbers.items():
-                self.tensorboard.add_scalar(name, value, step)
+            draw(self.tensorboard)
         except OSError as error:
             # Its writer has given up for good; the numbers are in metrics.jsonl.
             LOG.warning("TensorBoard cannot write (%s); the run goes on without it", error.strerror or error)
@@ -88,7 +106,7 @@ def import_wandb() -> Any:
     return wandb
 
 
-def start_wandb(run_dir: Path, cfg: TrainConfig) -> Any:
+def start_wandb(run_dir: Path, cfg: SinkConfig) -> Any:
     """Log in to Weights & Biases and start a run; the key goes to their client only, stored configs have it masked."""
     wandb = import_wandb()
     if cfg.wandb_key:

@@ -37,8 +37,15 @@ def build_optimizer(backbone: nn.Module, head: nn.Module, cfg: TrainConfig) -> t
     no place in it, and where nothing else is left it has no parameters.
     """
     groups = parameter_groups(backbone, head, cfg) or [{"params": [], "lr_factor": 1.0}]
-    if cfg.optimizer == "adamw":
-        adamw = torch.optim.AdamW(groups, lr=cfg.lr, fused=True)
+    return fused_optimizer(groups, cfg.optimizer, lr=cfg.lr, momentum=cfg.momentum)
+
+
+def fused_optimizer(
+    groups: list[dict[str, Any]], name: str, *, lr: float, momentum: float = 0.0
+) -> torch.optim.Optimizer:
+    """`sgd` or `adamw` over these groups, with all that it will remember of them in place from the start."""
+    if name == "adamw":
+        adamw = torch.optim.AdamW(groups, lr=lr, fused=True)
         # What its first step would make: a run may be stored, and gone on with, before any step counted.
         for parameter in (parameter for group in groups for parameter in group["params"]):
             adamw.state[parameter] = {
@@ -47,8 +54,8 @@ def build_optimizer(backbone: nn.Module, head: nn.Module, cfg: TrainConfig) -> t
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
         return adamw
-    sgd = torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, fused=True)
-    if cfg.momentum > 0:
+    sgd = torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
+    if momentum > 0:
         # torch 2.13 leaves the buffers of fused SGD uninitialised when the scaler skips the very first step.
         for group in groups:
             for parameter in group["params"]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from recognition.config import TrainConfig, config_json
+from recognition.config import config_json
 from recognition.provenance import NOT_HASHED
 
 # What may change from one start of a run to the next, besides where and how fast it runs, what it shows and keeps.
@@ -15,11 +15,11 @@ FREE = NOT_HASHED | {"batch_size", "gradient_acc", "max_steps", "compile", "grad
 FREE |= {"centers", "head_mode", "init", "class_map", "val_targets", "tiny"}
 
 
-def contradictions(stored: Mapping[str, Any], cfg: TrainConfig) -> list[str]:
-    """`key=now (the checkpoint has then)` for every setting that a resume cannot change."""
+def contradictions(stored: Mapping[str, Any], cfg: Any, free: Collection[str] = FREE) -> list[str]:
+    """`key=now (the checkpoint has then)` for every setting that a resume cannot change: all but the `free` ones."""
     now = json.loads(config_json(cfg))
     return [
         f"{key}={now[key]} (the checkpoint has {stored.get(key)})"
         for key in now
-        if key not in FREE and now[key] != stored.get(key)
+        if key not in free and now[key] != stored.get(key)
     ]

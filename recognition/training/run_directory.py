@@ -7,26 +7,35 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from recognition.atomic import write_text
 from recognition.checkpoint.folder import listed, lock_folder
 from recognition.checkpoint.layout import FOLDER, STATE
 from recognition.checkpoint.opening import Checkpoint, newest_checkpoint
 from recognition.collectives import gather_text
-from recognition.config import TrainConfig, config_json
+from recognition.config import config_json
 from recognition.environment import was_restarted
 from recognition.errors import InputError, Stopped
 from recognition.runtime import Runtime
 from recognition.training.plan import Progressed
-from recognition.training.resume import contradictions
+from recognition.training.resume import FREE, contradictions
 from recognition.training.state import progressed_of
 
 STATUS, JOBS = "status.json", "slurm"
+
+
+class RunConfig(Protocol):
+    """What a run's folder asks of a config, which is a dataclass."""
+
+    resume: bool | str
+
+    @property
+    def output_dir(self) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -53,11 +62,14 @@ class Opened:
         return progressed_of(self.document) if self.checkpoint is not None else Progressed()
 
 
-def open_run(cfg: TrainConfig, runtime: Runtime, facts: Mapping[str, Any]) -> Opened:
+def open_run(
+    cfg: RunConfig, runtime: Runtime, facts: Mapping[str, Any], *, free: Collection[str] = FREE, data_key: str = "rec"
+) -> Opened:
     """Look whether there is something to go on from, as `resume` says; changes nothing, collective.
 
-    `facts` are the provenance of this start. InputError when `resume=True` finds no checkpoint, or when config or data
-    are not those that an unfinished run in the folder has been following.
+    `facts` are the provenance of this start; a resume may change the settings `free`; `data_key` is the one that names
+    the data. InputError when `resume=True` finds no checkpoint, or when config or data are not those that an unfinished
+    run in the folder has been following.
     """
     if cfg.output_dir.exists() and not cfg.output_dir.is_dir():
         raise InputError(f"output={cfg.output_dir} is a file; give a folder")
@@ -74,9 +86,9 @@ def open_run(cfg: TrainConfig, runtime: Runtime, facts: Mapping[str, Any]) -> Op
     remarks: list[str] = []
     checkpoint = newest_checkpoint(folder, runtime, remarks.append)
     was_finished = status.get("state") == "finished"
-    problems = contradictions(checkpoint.document(STATE)["config"], cfg)
+    problems = contradictions(checkpoint.document(STATE)["config"], cfg, free)
     if checkpoint.facts.get("data_sha256") != facts["data_sha256"]:
-        problems.append(f"rec={cfg.rec} (the checkpoint has seen other data)")
+        problems.append(f"{data_key}={getattr(cfg, data_key)} (the checkpoint has seen other data)")
     if problems:
         if was_finished and cfg.resume != True:  # noqa: E712 ("auto" is true as well)
             return Opened()
@@ -88,7 +100,7 @@ def open_run(cfg: TrainConfig, runtime: Runtime, facts: Mapping[str, Any]) -> Op
     return Opened(checkpoint, tuple(remarks), was_finished)
 
 
-def prepare_run_directory(cfg: TrainConfig, *, goes_on: bool = False) -> Path | None:
+def prepare_run_directory(cfg: RunConfig, *, goes_on: bool = False) -> Path | None:
     """Create the run's folder with config.json in it; returns where an earlier run was set aside, if any.
 
     InputError when a living run is in the folder.

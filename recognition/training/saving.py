@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,16 +15,41 @@ from recognition.checkpoint.layout import FOLDER, REPLICATED, STATE, rank_file
 from recognition.checkpoint.store import CheckpointStore
 from recognition.checkpoint.writing import CheckpointNotWritten
 from recognition.collectives import gather_text
-from recognition.config import TrainConfig
 from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.training.agreement import require_agreement
 from recognition.training.plan import Progressed
-from recognition.training.state import rank_tensors, replicated_tensors, state_document
-from recognition.training.step import TrainStep
 from recognition.training.vote import Agreed
 
 _BLOCK_ELEMENTS = 1 << 24
+
+
+class RunState(Protocol):
+    """All that a run must find again, as its checkpoints take it."""
+
+    def replicated(self) -> dict[str, Tensor]:
+        """The live tensors that are equal on all ranks, by name."""
+        ...
+
+    def own(self) -> dict[str, Tensor]:
+        """The tensors of this rank alone, by name."""
+        ...
+
+    def document(self, progressed: Progressed) -> dict[str, Any]:
+        """What people and a resume read first, JSON; a collective, equal on all ranks."""
+        ...
+
+
+class SavingConfig(Protocol):
+    """What a config says of checkpoints; see configs/base.py."""
+
+    checkpoint_steps: int
+    checkpoint_minutes: float
+    checkpoint_keep: int
+    checkpoint_keep_every: int
+    checkpoint_keep_best: bool
+    checkpoint_error: str
+    agreement_steps: int
 
 
 class Saving:
@@ -33,14 +58,14 @@ class Saving:
     def __init__(
         self,
         run_dir: Path,
-        take_step: TrainStep,
+        state: RunState,
         *,
-        cfg: TrainConfig,
+        cfg: SavingConfig,
         runtime: Runtime,
         facts: Mapping[str, Any],
         goes_on_from: int | None = None,
     ) -> None:
-        self.take_step, self.cfg, self.runtime, self.facts = take_step, cfg, runtime, facts
+        self.state, self.cfg, self.runtime, self.facts = state, cfg, runtime, facts
         self.store = CheckpointStore(
             run_dir / FOLDER,
             runtime,
@@ -77,7 +102,7 @@ class Saving:
         if self.is_due(done, agreed, is_best=is_best, is_last=is_last):
             return self.save(progressed, is_best=is_best and self.cfg.checkpoint_keep_best)
         if self.cfg.agreement_steps > 0 and done % self.cfg.agreement_steps == 0:
-            require_agreement(replicated_tensors(self.take_step), self.runtime, step=done)
+            require_agreement(self.state.replicated(), self.runtime, step=done)
         return False
 
     def save(self, progressed: Progressed, *, is_best: bool = False) -> bool:
@@ -85,7 +110,7 @@ class Saving:
 
         ReplicasDiffer when the ranks do not hold the same weights; CheckpointNotWritten if that is to end the run.
         """
-        replicated, own = replicated_tensors(self.take_step), rank_tensors(self.take_step)
+        replicated, own = self.state.replicated(), self.state.own()
         require_agreement(replicated, self.runtime, step=progressed.step)
         try:
             started = time.monotonic()
@@ -93,7 +118,7 @@ class Saving:
             files = {rank_file(self.runtime.rank, self.runtime.world): own}
             if self.runtime.is_main:
                 files[REPLICATED] = replicated
-            document = state_document(self.take_step, progressed, self.cfg)
+            document = self.state.document(progressed)
             path = self.store.save(
                 progressed.step, tensors=files, documents={STATE: document}, facts=self.facts, is_best=is_best
             )

@@ -12,7 +12,8 @@ def learning_rate(
     """Learning rate of optimizer step `step` (from 0): linear warm-up from `base / warmup_steps`, then decay towards 0.
 
     With `p` the share of the steps after warm-up that have been taken, `polynomial` is `base * (1 - p)` and `cosine` is
-    `base * (1 + cos(pi * p)) / 2` (Loshchilov and Hutter 2017, eq. 5). ValueError for any other schedule.
+    `base * (1 + cos(pi * p)) / 2` (Loshchilov and Hutter 2017, eq. 5); `constant` stays at `base`. ValueError for any
+    other schedule.
     """
     if step < warmup_steps:
         return base * (step + 1) / warmup_steps
@@ -21,6 +22,8 @@ def learning_rate(
         return base * 0.5 * (1.0 + math.cos(math.pi * progress))
     if schedule == "polynomial":
         return base * (1.0 - progress)
+    if schedule == "constant":
+        return base
     raise ValueError(f"schedule {schedule!r} is not known")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -31,12 +31,32 @@ RNG_CPU, RNG_CUDA = "random.cpu", "random.cuda"
 _RESEED = int.from_bytes(b"reseed", "big")
 
 
+@dataclass(frozen=True, eq=False)
+class TrainState:
+    """What `Saving` stores of a training step."""
+
+    take_step: TrainStep
+    cfg: TrainConfig
+
+    def replicated(self) -> dict[str, Tensor]:
+        """See `replicated_tensors`."""
+        return replicated_tensors(self.take_step)
+
+    def own(self) -> dict[str, Tensor]:
+        """See `rank_tensors`."""
+        return rank_tensors(self.take_step)
+
+    def document(self, progressed: Progressed) -> dict[str, Any]:
+        """See `state_document`."""
+        return state_document(self.take_step, progressed, self.cfg)
+
+
 def replicated_tensors(take_step: TrainStep) -> dict[str, Tensor]:
     """The live tensors that are equal on all ranks, by name; a restore writes into them."""
     named = dict(named_parameters(take_step))
     tensors = dict(named)
     for name, parameter in named.items():
-        tensors |= _memory(take_step.optimizer, name, parameter)
+        tensors |= optimizer_memory(take_step.optimizer, name, parameter)
     tensors |= {f"head.objective.{name}": buffer for name, buffer in take_step.head.objective.named_buffers()}
     tensors |= {f"loss_scale.{name}": tensor for name, tensor in take_step.loss_scale.tensors().items()}
     tensors |= {f"vote.{name}": tensor for name, tensor in take_step.vote.tensors().items()}
@@ -98,12 +118,12 @@ def restore(take_step: TrainStep, checkpoint: Checkpoint) -> None:
     # What thaws with the very step that is next had no memory yet, and begins from zero.
     for name in _memory_of_thawed(take_step) - set(file.keys()):
         del replicated[name]
-    _fill(replicated, file)
+    fill_tensors(replicated, file)
     files = rank_files(checkpoint)
     restore_shard(take_step.head.centers, stored_shards(checkpoint), takes_all=take_step.head.active.takes_all)
     if len(files) == runtime.world:
         own = files[runtime.rank]
-        _fill(own_tensors(take_step), own)
+        fill_tensors(own_tensors(take_step), own)
         torch.set_rng_state(own.get(RNG_CPU))
         if runtime.device.type == "cuda" and RNG_CUDA in own.keys():  # noqa: SIM118 (not a dict)
             torch.cuda.set_rng_state(own.get(RNG_CUDA), runtime.device)
@@ -127,7 +147,7 @@ def named_parameters(take_step: TrainStep) -> itertools.chain[tuple[str, nn.Para
     return itertools.chain(backbone, objective)
 
 
-def _memory(optimizer: torch.optim.Optimizer, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
+def optimizer_memory(optimizer: torch.optim.Optimizer, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
     """What the optimizer remembers of a parameter, by name."""
     state = optimizer.state.get(parameter, {})
     return {f"optimizer.{name}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
@@ -137,10 +157,10 @@ def _memory_of_thawed(take_step: TrainStep) -> set[str]:
     """Names of what the optimizer remembers of parameters that were frozen in earlier steps."""
     frozen = set(take_step.freezing.parameters) if take_step.freezing is not None else set()
     named = ((name, parameter) for name, parameter in named_parameters(take_step) if parameter in frozen)
-    return {key for name, parameter in named for key in _memory(take_step.optimizer, name, parameter)}
+    return {key for name, parameter in named for key in optimizer_memory(take_step.optimizer, name, parameter)}
 
 
-def _fill(tensors: Mapping[str, Tensor], file: TensorFile) -> None:
+def fill_tensors(tensors: Mapping[str, Tensor], file: TensorFile) -> None:
     """Copy every tensor of that name from the file; InputError where it is missing or has another shape."""
     names = set(file.keys())
     for name, tensor in tensors.items():

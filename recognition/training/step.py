@@ -106,7 +106,7 @@ class TrainStep:
         images_BHWC = batch.images_BHWC.to(device, non_blocking=True)
         images_BHWC = augmented(images_BHWC, batch.ids_B, batch.epochs_B, self.augmentations, seed=seed)
         x_BCHW = to_input(images_BHWC, flip_B)
-        with autocast(self.cfg, device):
+        with autocast(self.cfg.precision_used, device):
             return self.replica(x_BCHW)
 
     def __call__(
@@ -221,7 +221,7 @@ class TrainStep:
             self.average.update(self.backbone, skip)
 
 
-def autocast(cfg: TrainConfig, device: torch.device) -> torch.autocast:
-    """The autocast that the configured precision asks for; disabled for fp32."""
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The autocast that a precision (fp32, bf16, fp16) asks for; disabled for fp32."""
     dtypes = {"fp32": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return torch.autocast(device.type, dtype=dtypes[cfg.precision_used], enabled=cfg.precision_used != "fp32")
+    return torch.autocast(device.type, dtype=dtypes[precision], enabled=precision != "fp32")

@@ -21,7 +21,9 @@ LOSSES = {f"ms1mv3_r50_{loss}" for loss in ("adaface", "magface", "curricular", 
 DEMOS = {"demo_orl", "demo_heads"}
 OURS = {"faces_umd_mbf"} | DEMOS | LOSSES
 SHARED = ("__init__", "base", "datasets", "recipes")
-EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem not in SHARED)
+EXPERIMENTS = sorted(
+    path.stem for path in CONFIGS.glob("*.py") if path.stem not in SHARED and not path.stem.startswith("lora_")
+)
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
 
 

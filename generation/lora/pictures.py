@@ -1,0 +1,54 @@
+"""Pictures of a run: read from files, generated ones as bytes, several as one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from recognition.atomic import replacing
+from recognition.data.decode import upright_image
+from recognition.records.encode import fitted
+
+_GAP = 4  # white pixels between the pictures of a grid
+
+
+def read_picture(path: Path, side: int, *, fills: bool) -> Tensor:
+    """A picture file as img01 (3, side, side): scaled to fill the square and cut, or to fit into it on black.
+
+    InputError, with the path, for a missing or damaged one.
+    """
+    image = upright_image(path.read_bytes(), lambda: str(path))
+    return img01_of(fitted(image, side, "crop" if fills else "pad"))
+
+
+def img01_of(pixels_HWC: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) as float32 in [0, 1], (3, H, W)."""
+    return torch.from_numpy(np.array(pixels_HWC)).permute(2, 0, 1).float() / 255
+
+
+def pixels_of(img01_BCHW: Tensor) -> Tensor:
+    """Pictures in [0, 1] as uint8 (B, H, W, 3), as a file keeps them: what is beyond is cut off."""
+    whole = (img01_BCHW.float().nan_to_num(0).clamp(0, 1) * 255).round()
+    return whole.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Pictures uint8 (S, S, 3) in rows of one length, as one picture with white between them."""
+    side, width = rows[0][0].shape[0], len(rows[0])
+    step = side + _GAP
+    out = np.full((len(rows) * step - _GAP, width * step - _GAP, 3), 255, np.uint8)
+    for y, row in enumerate(rows):
+        for x, pixels_HWC in enumerate(row):
+            out[y * step : y * step + side, x * step : x * step + side] = pixels_HWC
+    return out
+
+
+def save_png(path: Path, pixels_HWC: np.ndarray) -> None:
+    """Write a PNG, whole or not at all."""
+    with replacing(path) as partial:
+        Image.fromarray(pixels_HWC).save(partial, "PNG")

@@ -1,0 +1,57 @@
+"""All that a LoRA run must find again to go on as if nothing had been: adapter, optimizer, scale, votes, first look."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from generation.lora.config import LoraConfig
+from generation.lora.step import LoraStep
+from generation.lora.watch import Watch
+from recognition.checkpoint.layout import REPLICATED, STATE
+from recognition.checkpoint.opening import Checkpoint
+from recognition.config import config_json
+from recognition.training.plan import Progressed
+from recognition.training.state import fill_tensors, optimizer_memory
+
+ADAPTER = "adapter."
+
+
+@dataclass(frozen=True, eq=False)
+class LoraState:
+    """What `recognition.training.saving.Saving` stores. Order, times and noise are functions of the position alone."""
+
+    take_step: LoraStep
+    watch: Watch
+    cfg: LoraConfig
+
+    def replicated(self) -> dict[str, Tensor]:
+        """The live tensors, equal on all ranks, by name; a restore writes into them."""
+        step = self.take_step
+        tensors: dict[str, Tensor] = {ADAPTER + name: parameter for name, parameter in step.parameters.items()}
+        for name, parameter in step.parameters.items():
+            tensors |= optimizer_memory(step.optimizer, ADAPTER + name, parameter)
+        tensors |= {f"loss_scale.{name}": tensor for name, tensor in step.loss_scale.tensors().items()}
+        tensors |= {f"vote.{name}": tensor for name, tensor in step.vote.tensors().items()}
+        return {name: tensor.detach() for name, tensor in tensors.items()}
+
+    def own(self) -> dict[str, Tensor]:
+        """Nothing is a rank's alone."""
+        return {}
+
+    def document(self, progressed: Progressed) -> dict[str, Any]:
+        """What people and a resume read first."""
+        return {
+            **asdict(progressed),
+            "world": self.take_step.runtime.world,
+            "first_look": self.watch.first,
+            "config": json.loads(config_json(self.cfg)),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up where `checkpoint` was written, on any number of ranks; InputError when it lacks what is needed."""
+        fill_tensors(self.replicated(), checkpoint.tensor_file(REPLICATED))
+        self.watch.first = checkpoint.document(STATE).get("first_look")
