@@ -49,7 +49,8 @@ config.rank = 16
 config.alpha = None
 # Which linear layers are adapted: the ends of their names.
 config.target_modules = ["to_q", "to_k", "to_v", "to_out.0"]
-# Adapter to start from: a file or folder with pytorch_lora_weights.safetensors of the same rank and target_modules.
+# Adapter to start from, of the same rank, alpha and target_modules: a run, or a file or folder with
+# pytorch_lora_weights.safetensors.
 config.init = None
 
 # ---- Identity loss --------------------------------------------------------------------------------------------------
@@ -87,7 +88,8 @@ config.root = None
 # ---- A second pair of eyes ------------------------------------------------------------------------------------------
 
 # Another recogniser, which only watches: as arcface_weights, or an .onnx, or a pack; None = none. A picture can learn
-# to please one network alone: a face that the other does not find alike is no likeness.
+# to please one network alone: a face that the other does not find alike is no likeness. Looks need arcface_weights;
+# without use_face_loss they show what training does by itself.
 config.held_out_recogniser = None
 # Steps between two looks at generated pictures by both recognisers; 0 = never.
 config.monitor_every = 500

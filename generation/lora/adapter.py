@@ -22,7 +22,7 @@ from recognition.atomic import replacing
 from recognition.checkpoint.tensors import TensorFile
 from recognition.errors import InputError
 
-FILE = "pytorch_lora_weights.safetensors"
+FILE, FOLDER = "pytorch_lora_weights.safetensors", "adapter"  # of a run
 # In the pipeline's file each model's tensors begin with its name; `load_lora_adapter` takes the same beginning.
 PREFIX = "transformer."
 METADATA = "lora_adapter_metadata"
@@ -84,15 +84,16 @@ def save_adapter(folder: Path, transformer: nn.Module, facts: Mapping[str, Any])
 
 
 def load_adapter(transformer: nn.Module, source: Path) -> None:
-    """Copy the tensors of an adapter's file, or of FILE in a folder, into the adapter of `transformer`.
+    """Copy the tensors of an adapter into that of `transformer`; `source`: its file, FILE's folder, or that of a run.
 
-    InputError where they are not those of its layers and rank.
+    InputError where they are not those of its layers and rank, or are known to count by another alpha.
     """
     from peft import set_peft_model_state_dict
 
-    path = source / FILE if source.is_dir() else source
-    if not path.is_file():
-        raise InputError(f"init={source} holds no adapter: {path} does not exist")
+    places = (source / FILE, source / FOLDER / FILE) if source.is_dir() else (source,)
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise InputError(f"init={source} holds no adapter: {places[0]} does not exist")
     file, wanted = TensorFile(path), _state(transformer)
     found = {name.removeprefix(PREFIX): name for name in file.keys()}  # noqa: SIM118 (not a dict)
     if found.keys() != wanted.keys():
@@ -103,7 +104,18 @@ def load_adapter(transformer: nn.Module, source: Path) -> None:
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(tensor.shape)}, the run {tuple(wanted[name].shape)}"
             raise InputError(f"{path}: {name} has shape {shapes}; is it of the same rank and transformer?")
+    alpha, own = _alpha(file), transformer.peft_config["default"].lora_alpha
+    if alpha not in (None, own):
+        raise InputError(f"{path} was trained with alpha={alpha:g}, the run has {own:g}; set alpha={alpha:g} as well")
     set_peft_model_state_dict(transformer, state)
+
+
+def _alpha(file: TensorFile) -> float | None:
+    """The alpha that an adapter's file tells; None where it tells none: others write tensors alone."""
+    try:
+        return float(json.loads(file.metadata[METADATA])[f"{PREFIX}lora_alpha"])
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def _state(transformer: nn.Module) -> dict[str, Tensor]:

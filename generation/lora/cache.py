@@ -8,12 +8,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from recognition.atomic import replacing
 from recognition.checkpoint.tensors import TensorFile
 from recognition.errors import InputError
+
+
+class CacheNotWritten(InputError):
+    """The folder of the cache takes no file: no sample is to blame, and none may be left out for it."""
 
 
 class Cache:
@@ -34,12 +39,19 @@ class Cache:
             return None
 
     def get_or_make(self, kind: str, key: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """What is stored, after `make` and a store where it was not."""
+        """What is stored, after `make` and a store where it was not; CacheNotWritten where it cannot be."""
         found = self.get(kind, key)
         if found is None:
             found = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
-            with replacing(self._path(kind, key)) as partial:
-                save_file(found, partial)
+            path = self._path(kind, key)
+            try:
+                with replacing(path) as partial:
+                    save_file(found, partial)
+            except (SafetensorError, OSError) as error:  # the library says "disk full" without an OSError
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise CacheNotWritten(
+                    f"{path} cannot be written ({reason}); make room there, or set cache to another folder"
+                ) from error
             self.made[kind] += 1
         return found
 

@@ -238,6 +238,12 @@ def _broken_rules(cfg: LoraConfig) -> Iterator[tuple[str, str]]:
             "use_face_loss=True needs a trained recogniser: set arcface_weights to a run of launch/train.py, one of "
             "its files, or arcface_torch's backbone.pth",
         )
+    if cfg.held_out_recogniser and cfg.monitor_every and not cfg.arcface_weights:
+        yield (
+            "held_out_recogniser",
+            "held_out_recogniser is compared with the recogniser of arcface_weights, which is not set; set it "
+            "(use_face_loss may stay False), or leave held_out_recogniser out",
+        )
     try:
         require_known(cfg.arcface_model)
     except InputError as error:

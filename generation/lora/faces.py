@@ -45,7 +45,8 @@ class References:
     """
 
     def __init__(self, comparison: FaceComparison, recogniser_sha256: str, image_size: int, cache: Cache) -> None:
-        self.comparison, self.image_size, self.cache = comparison, image_size, cache
+        self.comparison, self.recogniser_sha256, self.image_size = comparison, recogniser_sha256, image_size
+        self.cache = cache
         self.depends_on = (recogniser_sha256, comparison.align_mode, comparison.margin, comparison.size, image_size)
 
     @classmethod

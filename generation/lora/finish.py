@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from generation.lora.adapter import FILE, save_adapter
+from generation.lora.adapter import FILE, FOLDER, save_adapter
 from generation.lora.config import LoraConfig
 from generation.lora.models import Models
 from generation.lora.report import write_report
@@ -13,8 +13,6 @@ from generation.lora.samples import Samples
 from recognition.atomic import write_text
 from recognition.errors import InputError
 from recognition.log import LOG
-
-FOLDER = "adapter"
 
 
 def adapter_facts(models: Models, cfg: LoraConfig, step: int) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from generation.lora.models import Models, open_models
 from generation.lora.progress import LoraProgress
 from generation.lora.prompts import PromptReader
 from generation.lora.samples import Samples, prepare_samples
-from generation.lora.state import LoraState
+from generation.lora.state import LoraState, samples_a_step
 from generation.lora.step import LoraStep
 from generation.lora.watch import Watch
 from recognition.config import describe_config
 from recognition.environment import launched
+from recognition.errors import InputError
 from recognition.log import LOG, end_log, start_log
 from recognition.provenance import add_provenance, config_sha256, start_facts
 from recognition.runtime import Runtime
@@ -63,7 +64,10 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
     batches = Batches(samples, cfg, plan, runtime, cache=cache, prompts=prompts, references=references)
     take_step = LoraStep(models, cfg, runtime, face_loss=face_loss if cfg.use_face_loss else None)
     watch = Watch(samples, cfg, runtime, cache=cache, **_recognisers(cfg, face_loss, runtime))
-    state = LoraState(take_step, watch, cfg)
+    weights = {"vae": models.vae_sha256}
+    if references is not None and cfg.use_face_loss:
+        weights["arcface_weights"] = references.recogniser_sha256
+    state = LoraState(take_step, watch, cfg, weights)
     if opened.checkpoint is not None:
         state.restore(opened.checkpoint)
     run_dir = begin_run(cfg, runtime, opened, plan, facts, samples, models)
@@ -140,6 +144,8 @@ def begin_run(
             LOG.info("note: an earlier run was there: it is now %s", aside)
         if opened.checkpoint is not None:
             LOG.info("note: going on from %s: step %d of %d", opened.checkpoint.path, plan.first, plan.last)
+            if (before := samples_a_step(opened.document)) != plan.samples_a_step:
+                LOG.info("note: a step has %d sample(s) now, and had %d", plan.samples_a_step, before)
         trained = sum(p.numel() for p in models.transformer.parameters() if p.requires_grad)
         whole = sum(p.numel() for p in models.transformer.parameters())
         faces = sum(sample.has_face for sample in samples.samples)
@@ -167,16 +173,25 @@ def _looks_at_faces(cfg: LoraConfig) -> bool:
 def _recognisers(
     cfg: LoraConfig, face_loss: DifferentiableFaceLossWrapper | None, runtime: Runtime
 ) -> dict[str, FaceComparison | None]:
-    """What judges generated pictures: with counts of their own, and the references that are known already."""
+    """What judges generated pictures: with counts of their own, and the references that are known already.
+
+    InputError for a second recogniser that is the first.
+    """
     trained_by = face_loss and face_loss.face_loss.comparison
-    held_out = None
+    held_out, trainer = None, face_loss and face_loss.face_loss.backbone
     if cfg.held_out_recogniser is not None and cfg.monitor_every > 0 and runtime.is_main:
-        held_out = ArcFaceLoss(
+        judge = ArcFaceLoss(
             cfg.held_out_recogniser,
             cfg.root,
             finder=trained_by.finder if trained_by else open_finder(cfg.detector, cfg.root),
             align_mode=cfg.face_align_mode,
             gen_face_source=cfg.gen_face_source,
             device=runtime.device,
-        ).comparison
+        )
+        if trainer and trainer.facts.get("sha256") == judge.embedder.facts.get("sha256", ""):
+            raise InputError(
+                f"held_out_recogniser={cfg.held_out_recogniser} has the weights of arcface_weights: no gap could ever "
+                "show; name a recogniser that was trained apart from it"
+            )
+        held_out = judge.comparison
     return {"trained_by": trained_by and replace(trained_by, skips=Skips()), "held_out": held_out}

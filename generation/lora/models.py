@@ -60,7 +60,9 @@ def open_models(cfg: LoraConfig, device: torch.device) -> Models:
             f"transformer={cfg.transformer} takes latents of {wanted} channels, vae={cfg.vae} makes {found}; "
             "name the VAE that it was trained with"
         )
-    digest = hashlib.sha256(json.dumps(dict(vae.config), sort_keys=True, default=str).encode())
+    # Without what diffusers notes beside: where the folder lies, and by which version of it.
+    said = {key: value for key, value in vae.config.items() if not key.startswith("_")}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode())
     digest.update(weights_sha256(vae.state_dict()).encode() + cfg.vae_precision.encode())
     for model in (transformer, vae):
         model.to(device).requires_grad_(False).eval()

@@ -22,7 +22,7 @@ from recognition.errors import InputError
 EMBEDS, POOLED = "prompt_embeds", "pooled_prompt_embeds"
 KIND = "prompts"
 ENCODERS = ("text_encoder*", "tokenizer*")
-_FIRST_BYTES = 1 << 20
+_ENDS_BYTES = 1 << 20
 LIBRARIES = (None, "transformers", "diffusers")
 
 
@@ -36,7 +36,7 @@ class PromptReader:
     def __call__(self, row: Row) -> dict[str, Tensor]:
         """`prompt_embeds` (L, D) and `pooled_prompt_embeds` (P), float32; InputError where they do not fit."""
         if row.prompt is not None:
-            found = self._encoded(row.prompt)
+            found = self._encoded(row.prompt, row.where)
         elif row.pooled_embeds is not None:
             found = {EMBEDS: _array(row, "prompt_embeds"), POOLED: _array(row, "pooled_embeds")}
         else:
@@ -51,9 +51,10 @@ class PromptReader:
                 )
         return {name: tensor.float() for name, tensor in finite(found, row.where).items()}
 
-    def _encoded(self, prompt: str) -> dict[str, Tensor]:
-        key = key_of(prompt, self.encoders_sha256, self.cfg.prompt_tokens)
-        return self.cache.get_or_make(KIND, key, lambda: self._encode(prompt))
+    def _encoded(self, prompt: str, where: str) -> dict[str, Tensor]:
+        # What one precision overflows in, another may hold.
+        key = key_of(prompt, self.encoders_sha256, self.cfg.prompt_tokens, self.cfg.precision)
+        return self.cache.get_or_make(KIND, key, lambda: finite(self._encode(prompt), where))
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> dict[str, Tensor]:
@@ -66,11 +67,13 @@ class PromptReader:
 
     @cached_property
     def encoders_sha256(self) -> str:
-        """What tells the text encoders apart without loading them: their files' names, sizes and first bytes."""
+        """What tells the text encoders apart without loading them: their files' names, sizes and ends."""
         folder, parts = Path(self.cfg.text_encoders).expanduser(), []
         for path in sorted(path for name in ENCODERS for path in folder.glob(f"{name}/*")):
             with open(path, "rb") as file:
-                parts.append((path.relative_to(folder).as_posix(), path.stat().st_size, file.read(_FIRST_BYTES)))
+                size, first = path.stat().st_size, file.read(_ENDS_BYTES)
+                file.seek(max(0, size - _ENDS_BYTES))
+                parts.append((path.relative_to(folder).as_posix(), size, first, file.read()))
         return key_of(*parts)
 
     @cached_property

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from generation.identity.latents import encode
-from generation.lora.cache import Cache, finite, key_of
+from generation.lora.cache import Cache, CacheNotWritten, finite, key_of
 from generation.lora.config import LoraConfig
 from generation.lora.faces import References
 from generation.lora.models import Models
@@ -26,6 +26,7 @@ from recognition.errors import InputError
 from recognition.runtime import Runtime
 
 KIND = "latents"
+_LOOKS = ("monitor_every asks for looks at faces", "monitor_every=0")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def prepare_samples(
     """Read the list, and encode what the cache lacks, each rank its share; collective.
 
     InputError, equal on all ranks, for the first bad line, or with `on_bad_row` "skip" where no good one is left; where
-    prompts have different lengths; and where a face loss is asked for and no reference has a face.
+    prompts have different lengths; and where a face loss is asked for and no reference has a face. CacheNotWritten, on
+    the rank that found out.
     """
     rows, problems = read_rows(
         Path(cfg.data), needs_references=references is not None, has_text_encoders=cfg.text_encoders is not None
@@ -110,22 +112,28 @@ class _Looker:
         try:
             image = row.path("image")
             content = file_sha256(image)
-            key = key_of(content, self.models.vae_sha256, self.cfg.image_size)
+            latents_key = key_of(content, self.models.vae_sha256, self.cfg.image_size)
             tokens = len(self.prompts(row)[EMBEDS])
             wants_face = self.references is not None and row.has_face
             reference = row.path("ref_image") if wants_face else None
             if wants_face:
                 self.references.picture_keys([row.image])
             has_face = reference is not None and self.references.learn(row.ref_image, reference)
-            self.cache.get_or_make(KIND, key, lambda: self._latents(row, image))
-            contents = [content, file_sha256(reference) if reference else None, row.prompt, row.prompt_embeds]
+            self.cache.get_or_make(KIND, latents_key, lambda: self._latents(row, image))
+            # Not the reference that is only looked at: looks may come and go without another course of training.
+            trained_by = ("ref_image",) if wants_face and self.cfg.use_face_loss else ()
+            contents = [content, row.prompt]
+            for key in (*trained_by, "prompt_embeds", "pooled_embeds"):
+                contents.append(file_sha256(row.path(key)) if getattr(row, key) is not None else None)
             return {
-                "latents": key,
+                "latents": latents_key,
                 "tokens": tokens,
                 "reference": reference is not None,
                 "has_face": has_face,
                 "content": key_of(*contents),
             }
+        except CacheNotWritten:
+            raise
         except (InputError, OSError) as error:
             text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
             return {"problem": text if text.startswith(row.where) else f"{row.where}: {text}"}
@@ -159,9 +167,10 @@ def _require_faces(cfg: LoraConfig, rows: list[Row], found: list[dict[str, Any]]
     wanting = [facts for facts in found if facts["reference"]]
     if not wanting:
         kinds = ", ".join(sorted({rows[index].data_type for index in good}))
+        asks, off = ("use_face_loss is set", "use_face_loss=False") if cfg.use_face_loss else _LOOKS
         raise InputError(
-            f"data={cfg.data}: use_face_loss is set, and no sample has data_type person or person_head (they are "
-            f"{kinds}); correct data_type, or set use_face_loss=False"
+            f"data={cfg.data}: {asks}, and no sample has data_type person or person_head (they are {kinds}); correct "
+            f"data_type, or set {off}"
         )
     if not any(facts["has_face"] for facts in wanting):
         raise InputError(

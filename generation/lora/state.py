@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -14,10 +15,17 @@ from generation.lora.watch import Watch
 from recognition.checkpoint.layout import REPLICATED, STATE
 from recognition.checkpoint.opening import Checkpoint
 from recognition.config import config_json
+from recognition.errors import InputError
 from recognition.training.plan import Progressed
 from recognition.training.state import fill_tensors, optimizer_memory
 
 ADAPTER = "adapter."
+
+
+def samples_a_step(document: Mapping[str, Any]) -> int:
+    """How many samples a step had, on all ranks, when this document of a checkpoint was written."""
+    config = document["config"]
+    return document["world"] * config["batch_size"] * config["gradient_acc"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +35,8 @@ class LoraState:
     take_step: LoraStep
     watch: Watch
     cfg: LoraConfig
+    # By the key that names them, the hash of weights: a file may be another one under its old name.
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     def replicated(self) -> dict[str, Tensor]:
         """The live tensors, equal on all ranks, by name; a restore writes into them."""
@@ -48,10 +58,21 @@ class LoraState:
             **asdict(progressed),
             "world": self.take_step.runtime.world,
             "first_look": self.watch.first,
+            "weights": dict(self.weights),
             "config": json.loads(config_json(self.cfg)),
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up where `checkpoint` was written, on any number of ranks; InputError when it lacks what is needed."""
+        """Take up where `checkpoint` was written, on any number of ranks.
+
+        InputError when it lacks what is needed, or was trained with other weights.
+        """
+        document = checkpoint.document(STATE)
+        for key, digest in document["weights"].items():
+            if self.weights.get(key, digest) != digest:
+                raise InputError(
+                    f"{key}={getattr(self.cfg, key)} has other weights now than when {checkpoint.path} was written; "
+                    "put the old ones back, or start anew with resume=False"
+                )
         fill_tensors(self.replicated(), checkpoint.tensor_file(REPLICATED))
-        self.watch.first = checkpoint.document(STATE).get("first_look")
+        self.watch.recall(document["first_look"])

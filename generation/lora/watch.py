@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class Look:
         return self.train_cos - self.held_out_cos
 
 
-def gap_growth(first: Mapping[str, float] | None, look: Look) -> float | None:
+def gap_growth(first: Mapping[str, Any] | None, look: Look) -> float | None:
     """By how much the first recogniser's cosine has gained more than the second's since the `first` look."""
     if first is None or look.gap is None:
         return None
@@ -77,10 +78,16 @@ class Watch:
     ) -> None:
         self.samples, self.cfg, self.runtime, self.cache = samples, cfg, runtime, cache
         self.trained_by, self.held_out = trained_by, held_out
-        self.first: dict[str, float] | None = None
+        self.first: dict[str, Any] | None = None
+        # A gap grows between two looks by the same eyes at the same pictures.
+        self.looks_by = [cfg.held_out_recogniser, cfg.monitor_samples, cfg.sample_steps]
         faces = [index for index, sample in enumerate(samples.samples) if sample.has_face]
         self.judged = faces[: cfg.monitor_samples] if trained_by or held_out else []
         self.shown = list(range(min(cfg.num_samples, len(samples))))
+
+    def recall(self, first: Mapping[str, Any] | None) -> None:
+        """Compare with this first look of a run from now on, if it was one like those that are to come."""
+        self.first = dict(first) if first and first["looks_by"] == self.looks_by else None
 
     def is_due(self, done: int, last: int) -> tuple[bool, bool]:
         """Whether pictures are judged, and shown, after so many steps; both at the end, judged at the start, too."""
@@ -163,7 +170,8 @@ class Watch:
 
     def _note(self, look: Look, done: int, metrics: MetricsWriter) -> None:
         if self.first is None and look.gap is not None:
-            self.first = {"train_cos": look.train_cos, "held_out_cos": look.held_out_cos}
+            found = {"train_cos": look.train_cos, "held_out_cos": look.held_out_cos}
+            self.first = {**found, "looks_by": self.looks_by}
         growth = gap_growth(self.first, look)
         alarm = growth is not None and growth > self.cfg.monitor_gap
         known = {"train_cos": look.train_cos, "held_out_cos": look.held_out_cos, "gap": look.gap, "gap_growth": growth}

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from generation.lora.adapter import FILE, adapter_parameters, add_adapter, load_adapter, save_adapter
 from generation.lora.families import Prompts
@@ -71,6 +72,21 @@ def test_a_run_may_start_from_it(home, tmp_path):
     assert torch.equal(output(models), expected)
 
 
+def test_or_from_the_run_that_has_it(home, tmp_path):
+    cfg, expected = trained(home, tmp_path, "flux")
+    models = models_of(cfg)
+    add_adapter(models.transformer, dataclasses.replace(cfg, init=str(tmp_path)))
+    assert torch.equal(output(models), expected)
+
+
+def test_a_file_of_tensors_alone_may_start_a_run(home, tmp_path):
+    cfg, expected = trained(home, tmp_path, "flux")
+    save_file(load_file(tmp_path / "adapter" / FILE), tmp_path / "bare.safetensors")
+    models = models_of(cfg)
+    add_adapter(models.transformer, dataclasses.replace(cfg, init=str(tmp_path / "bare.safetensors")))
+    assert torch.equal(output(models), expected)
+
+
 def test_a_new_adapter_changes_nothing_and_is_equal_wherever_it_is_made(home):
     cfg = small(home / "run")
     first, second = models_of(cfg), models_of(cfg)
@@ -102,7 +118,11 @@ def test_target_modules_that_match_nothing_name_the_nearest(home):
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"rank": 3}, "of the same rank"), ({"target_modules": ("to_q",)}, "adapter of other layers")],
+    [
+        ({"rank": 3}, "of the same rank"),
+        ({"target_modules": ("to_q",)}, "adapter of other layers"),
+        ({"alpha": 3.0}, r"trained with alpha=6, the run has 3; set alpha=6"),
+    ],
 )
 def test_an_adapter_that_does_not_fit_is_refused(home, tmp_path, changes, words):
     cfg, _ = trained(home, tmp_path, "flux")

@@ -58,6 +58,7 @@ def test_the_ready_made_ones_need_only_what_lies_on_the_users_disk(name):
         (["warmup_steps=9", "max_steps=8"], ["warmup_steps=9", "max_steps=8"]),
         (["face_loss_type=arcface"], ["no gradient", "held_out_recogniser"]),
         (["use_face_loss=True"], ["arcface_weights", "launch/train.py"]),
+        (["held_out_recogniser=runs/r100"], ["held_out_recogniser", "arcface_weights, which is not set"]),
         (["arcface_model=r51"], ["r51", "r50"]),
         (["data=None"], ["data is not set"]),
         (["momentum=1"], ["momentum", "[0, 1)"]),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -39,11 +40,13 @@ def complaint(cfg):
     return str(error.value)
 
 
-def test_a_pipeline_and_the_parts_of_one_are_the_same(home, saved):
+def test_a_pipeline_and_the_parts_of_one_are_the_same(home, saved, tmp_path):
     whole = open_models(config(home, saved / "pipeline", saved / "pipeline"), CPU)
     parts = open_models(config(home, saved / "pipeline" / "transformer", saved / "pipeline" / "vae"), CPU)
     assert whole.family.name == "flux"
     assert whole.vae_sha256 == parts.vae_sha256
+    moved = open_models(config(home, "tiny-flux", shutil.copytree(saved / "pipeline" / "vae", tmp_path / "moved")), CPU)
+    assert moved.vae_sha256 == whole.vae_sha256
     for one, other in zip(whole.transformer.state_dict().values(), parts.transformer.state_dict().values()):
         assert torch.equal(one, other)
     assert not any(p.requires_grad for model in (whole.transformer, whole.vae) for p in model.parameters())

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import shutil
 import string
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from generation.lora.cache import Cache
 from generation.lora.families import families
@@ -120,6 +122,34 @@ def test_a_prompt_is_encoded_once_and_then_no_encoder_is_loaded(home, pipelines,
     assert torch.equal(again(row("a man"))[EMBEDS], expected[0][EMBEDS])
     assert again.cache.made[KIND] == 0
     assert "pipeline" not in vars(again)
+
+
+def test_another_precision_and_an_encoder_with_another_end_are_encoded_anew(home, pipelines, tmp_path):
+    source = shutil.copytree(pipelines["flux"][0], tmp_path / "source")
+    made = reader(home, {"flux": (source, None)}, "flux", tmp_path / "cache")
+    made(row("a man"))
+    made.cfg = dataclasses.replace(made.cfg, precision="bf16")
+    made.forget_encoders()
+    made(row("a man"))
+    assert made.cache.made[KIND] == 2
+    again = reader(home, {"flux": (source, None)}, "flux", tmp_path / "cache")
+    before = again.encoders_sha256
+    large = source / "text_encoder_2" / "large.safetensors"
+    hashes = {before}
+    for end in (b"a", b"b"):
+        large.write_bytes(bytes(3 << 20) + end)
+        hashes.add(reader(home, {"flux": (source, None)}, "flux", tmp_path / "cache").encoders_sha256)
+    assert len(hashes) == 3
+
+
+def test_vectors_that_are_not_finite_are_no_prompts_and_not_kept(home, pipelines, tmp_path):
+    source = shutil.copytree(pipelines["flux"][0], tmp_path / "source")
+    path = source / "text_encoder_2" / "model.safetensors"
+    state = load_file(path)
+    save_file({name: value * torch.nan for name, value in state.items()}, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"list\.jsonl:1: prompt_embeds has numbers that are not finite"):
+        reader(home, {"flux": (source, None)}, "flux", tmp_path / "cache")(row("a man"))
+    assert list((tmp_path / "cache").rglob("*.safetensors")) == []
 
 
 def test_a_whole_run_may_have_prompts_of_text(home, pipelines, tmp_path):

@@ -116,6 +116,12 @@ def test_another_picture_of_the_same_name_and_other_boxes_are_noticed(cfg):
     assert Prepared(dataclasses.replace(cfg, detector=str(moved))).made == {"faces": 1}
 
 
+def test_another_prompt_of_the_same_name_is_other_data(cfg):
+    before = Prepared(cfg).samples.sha256
+    assert Prepared(cfg).samples.sha256 == before
+    assert Prepared(changed(cfg, lambda lines, folder: REDRAW(folder))).samples.sha256 != before
+
+
 def test_a_damaged_file_of_the_cache_is_made_anew(cfg):
     first = Prepared(cfg)
     (path,) = cfg.cache_dir.glob(f"latents/*/{first.samples[3].latents_key}.safetensors")
@@ -152,6 +158,9 @@ def test_where_no_line_is_good_skipping_does_not_help(cfg):
 def prompt(**tensors):
     """A change of the second line's prompt."""
     return lambda folder: save_file(load_file(folder / "p1.safetensors") | tensors, folder / "p1.safetensors")
+
+
+REDRAW = prompt(pooled_prompt_embeds=torch.ones(32))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +206,9 @@ def test_no_face_in_any_reference_and_no_sample_that_wants_one(cfg):
         for line in lines:
             line["data_type"] = "person_hair"
 
-    assert "no sample has data_type person" in complaint(changed(cfg, rename))
+    assert "use_face_loss is set, and no sample has data_type person" in complaint(changed(cfg, rename))
+    looks = dataclasses.replace(cfg, use_face_loss=False, monitor_every=5)
+    assert "monitor_every asks for looks at faces, and no sample has data_type person" in complaint(looks)
 
 
 def test_a_picture_that_the_boxes_do_not_know_is_found_out_before_the_run(cfg):

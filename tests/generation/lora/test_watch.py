@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from generation.alignment import box_matrices, crop, square_boxes
 from generation.backbone import FrozenBackbone
 from generation.lora.pictures import img01_of, read_picture
 from generation.lora.watch import Look, Watch, gap_growth
+from recognition.errors import InputError
 from recognition.log import LOG
 from recognition.runtime import Runtime
 from tests.generation.identity.drawn_faces import weights_file
@@ -76,6 +78,13 @@ def test_a_gap_that_grows_is_an_alarm_in_log_metrics_and_report(watched):
     assert json.loads((run_dir / "report" / "report.json").read_text())["alarms"] == alarms
     page = (run_dir / "report" / "index.html").read_text()
     assert page.count("It is being fooled") == len(alarms)
+
+
+def test_a_second_recogniser_that_is_the_first_is_refused(home, tmp_path):
+    copy = shutil.copy(weights_file(home / "people"), tmp_path / "another.safetensors")
+    with pytest.raises(InputError, match=r"another\.safetensors has the weights of arcface_weights: no gap"):
+        run(home / "same", "monitor_every=1", f"held_out_recogniser={copy}", faces=True)
+    assert not (home / "same").exists()
 
 
 class Told(logging.Handler):

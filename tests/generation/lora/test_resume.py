@@ -1,0 +1,114 @@
+"""Runs that were interrupted, in each mode in which a step is put together: they end as if nothing had been."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from generation.lora import loop
+from generation.lora.step import LoraStep
+from recognition.errors import InputError, Stopped
+from tests.generation.identity.drawn_faces import weights_file
+from tests.generation.lora.small_lora import adapter, rows_of, run
+from tests.generation.lora.test_run import equal, stored
+from tests.ranks import run_ranks
+
+STEPS = 5
+SAVING = ("gradient_checkpointing=True", "vae_checkpointing=True", "face_window=True", "unrolled_steps=2")
+MODES = {
+    "accumulated": ("precision=bf16", "vae_precision=bf16", "batch_size=1", "gradient_acc=2", *SAVING),
+    "scaled": ("precision=fp16", "transformer=tiny-sd3", "optimizer=sgd", "schedule=polynomial", "warmup_steps=2"),
+}
+
+
+class Stops(LoraStep):
+    """Asks all ranks to stop in step `at`."""
+
+    at = 3
+
+    def __call__(self, *args, step, **options):
+        if step == self.at - 1 and self.runtime.is_main:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().__call__(*args, step=step, **options)
+
+
+def interrupted(runtime, folder, *options):
+    """The folder of a run that was stopped after three of its steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "LoraStep", Stops)
+        with pytest.raises(Stopped):
+            run(folder, *options, faces=True, runtime=runtime)
+    return json.loads((folder / "status.json").read_text())["step"]
+
+
+def finished(runtime, folder, *options):
+    run(folder, *options, faces=True, runtime=runtime)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_it_goes_on_bit_for_bit(home, mode):
+    options = (*MODES[mode], f"max_steps={STEPS}")
+    whole, parts = home / f"{mode}-whole", home / f"{mode}-parts"
+    run(whole, *options, faces=True)
+    assert 0 < interrupted(None, parts, *options) < STEPS
+    run(parts, *options, faces=True)
+    assert equal(stored(parts), stored(whole))
+    assert equal(adapter(parts), adapter(whole))
+    assert rows_of(parts, "train") == rows_of(whole, "train")
+
+
+def test_looks_may_begin_when_a_run_goes_on(home):
+    held_out = weights_file(home / "people", seed=1)
+    options = ("use_face_loss=False", f"held_out_recogniser={held_out}")
+    run(home / "unwatched", "max_steps=1", *options, faces=True)
+    run(home / "unwatched", "max_steps=2", "monitor_every=1", *options, faces=True)
+    assert not (home / "unwatched.old-1").exists()
+    assert [row["step"] for row in rows_of(home / "unwatched", "train")] == [1, 2]
+    assert [row["step"] for row in rows_of(home / "unwatched", "monitor")] == [2]
+
+
+def test_another_second_recogniser_has_a_first_look_of_its_own(home):
+    options = ("monitor_every=1", "monitor_samples=3", "monitor_gap=1e-9", "lr=0.1")
+    for steps, seed in ((1, 1), (2, 2), (3, 2)):
+        held_out = weights_file(home / "people", seed=seed)
+        run(home / "judges", f"max_steps={steps}", *options, f"held_out_recogniser={held_out}", faces=True)
+    rows = rows_of(home / "judges", "monitor")
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert [row["gap_growth"] == 0 for row in rows] == [True, False, True, False]
+    assert rows[3]["gap_growth"] == pytest.approx(rows[3]["gap"] - rows[2]["gap"])
+
+
+def test_a_recogniser_that_was_replaced_is_noticed(home, tmp_path):
+    recogniser = tmp_path / "recogniser.safetensors"
+    shutil.copy(weights_file(home / "people"), recogniser)
+    options = (f"arcface_weights={recogniser}",)
+    run(home / "replaced", "max_steps=1", *options, faces=True)
+    shutil.copy(weights_file(home / "people", seed=1), recogniser)
+    with pytest.raises(InputError, match=r"arcface_weights=.*recogniser\.safetensors has other weights now") as error:
+        run(home / "replaced", "max_steps=2", *options, faces=True)
+    assert "\n" not in str(error.value)
+    shutil.copy(weights_file(home / "people"), recogniser)
+    run(home / "replaced", "max_steps=2", *options, faces=True)
+
+
+def test_another_number_of_samples_in_a_step_is_told(home):
+    run(home / "wider", "max_steps=1", faces=True)
+    run(home / "wider", "max_steps=2", "batch_size=1", "gradient_acc=3", faces=True)
+    log = (home / "wider" / "training.log").read_text()
+    assert log.count("note: a step has 3 sample(s) now, and had 2") == 1
+    assert [row["samples"] for row in rows_of(home / "wider", "train")] == [2, 5]
+
+
+def test_two_ranks_that_look_at_pictures_go_on_bit_for_bit(home):
+    held_out = weights_file(home / "people", seed=1)
+    options = (f"max_steps={STEPS}", "monitor_every=2", "monitor_samples=3", f"held_out_recogniser={held_out}")
+    whole, parts = home / "ranks-whole", home / "ranks-parts"
+    run_ranks(finished, 2, whole, *options)
+    assert 0 < run_ranks(interrupted, 2, parts, *options)[0] < STEPS
+    run_ranks(finished, 2, parts, *options)
+    assert equal(stored(parts), stored(whole))
+    for kind in ("train", "monitor"):
+        assert rows_of(parts, kind) == rows_of(whole, kind)
+    assert [row["step"] for row in rows_of(whole, "monitor")] == [0, 2, 4, 5]
