@@ -33,10 +33,8 @@ def adapter_facts(models: Models, cfg: LoraConfig, step: int) -> dict[str, Any]:
 
 def keep_adapter(run_dir: Path, models: Models, cfg: LoraConfig, step: int) -> None:
     """Store the adapter as it is; a disk without room ends the run only where a checkpoint without room would."""
-    facts = adapter_facts(models, cfg, step)
     try:
-        save_adapter(run_dir / FOLDER, models.transformer, facts)
-        write_text(run_dir / FOLDER / "README.md", _card(models, facts))
+        _write_adapter(run_dir, models, adapter_facts(models, cfg, step))
     except (InputError, OSError) as error:
         if cfg.checkpoint_error == "stop":
             raise
@@ -44,8 +42,9 @@ def keep_adapter(run_dir: Path, models: Models, cfg: LoraConfig, step: int) -> N
 
 
 def finish_run(run_dir: Path, models: Models, cfg: LoraConfig, samples: Samples, *, steps: int) -> None:
-    """Write the adapter and the report (main rank only)."""
-    keep_adapter(run_dir, models, cfg, steps)
+    """Write the adapter and the report (main rank only); InputError or OSError where there is no room for them."""
+    # There is no later one to hope for: who is told of a finished run must have its adapter.
+    _write_adapter(run_dir, models, adapter_facts(models, cfg, steps))
     LOG.info("adapter: %s", run_dir / FOLDER / FILE)
     facts = {
         **adapter_facts(models, cfg, steps),
@@ -54,6 +53,11 @@ def finish_run(run_dir: Path, models: Models, cfg: LoraConfig, samples: Samples,
         "lines left out": len(samples.left_out),
     }
     LOG.info("report: %s", write_report(run_dir, cfg, facts))
+
+
+def _write_adapter(run_dir: Path, models: Models, facts: dict[str, Any]) -> None:
+    save_adapter(run_dir / FOLDER, models.transformer, facts)
+    write_text(run_dir / FOLDER / "README.md", _card(models, facts))
 
 
 def _card(models: Models, facts: dict[str, Any]) -> str:

@@ -108,10 +108,10 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
 
 
 def plan_steps(cfg: LoraConfig, world: int, progressed: Progressed) -> Plan:
-    """The steps still to take: `max_steps` counts steps, whatever a step's batch is."""
+    """The steps still to take: `max_steps` counts steps, whatever a step's batch is; none where there were more."""
     return Plan(
-        first=min(progressed.step, cfg.max_steps),
-        last=cfg.max_steps,
+        first=progressed.step,
+        last=max(progressed.step, cfg.max_steps),
         total=cfg.max_steps,
         warmup=cfg.warmup_steps,
         samples=progressed.samples,

@@ -93,6 +93,35 @@ def test_a_recogniser_that_was_replaced_is_noticed(home, tmp_path):
     run(home / "replaced", "max_steps=2", *options, faces=True)
 
 
+def test_fewer_steps_than_were_taken_are_no_steps(home):
+    run(home / "fewer", "max_steps=3", "checkpoint_steps=1", faces=True)
+    (home / "fewer" / "status.json").unlink()  # as if it had not come to its end
+    run(home / "fewer", "max_steps=2", faces=True)
+    assert json.loads((home / "fewer" / "status.json").read_text())["step"] == 3
+    assert "| step | 3 |" in (home / "fewer" / "adapter" / "README.md").read_text()
+    assert len(rows_of(home / "fewer", "train")) == 3
+
+
+class FindsNoRoom(LoraStep):
+    """In its second step, the folder of adapters can no longer be written."""
+
+    def __call__(self, *args, step, **options):
+        if step == 1:
+            folder = self.cfg.output_dir / "adapter"
+            shutil.rmtree(folder)
+            folder.write_text("")
+        return super().__call__(*args, step=step, **options)
+
+
+def test_no_run_is_finished_without_its_last_adapter(home, monkeypatch):
+    monkeypatch.setattr(loop, "LoraStep", FindsNoRoom)
+    with pytest.raises(OSError, match="adapter"):
+        run(home / "no-room", "max_steps=3", "checkpoint_steps=1", faces=True)
+    log = (home / "no-room" / "training.log").read_text()
+    assert log.count("adapter of step 2 not written") == 1  # there it went on
+    assert json.loads((home / "no-room" / "status.json").read_text())["state"] == "failed"
+
+
 def test_another_number_of_samples_in_a_step_is_told(home):
     run(home / "wider", "max_steps=1", faces=True)
     run(home / "wider", "max_steps=2", "batch_size=1", "gradient_acc=3", faces=True)
