@@ -122,7 +122,7 @@ class _Looker:
             self.cache.get_or_make(KIND, latents_key, lambda: self._latents(row, image))
             # Not the reference that is only looked at: looks may come and go without another course of training.
             trained_by = ("ref_image",) if wants_face and self.cfg.use_face_loss else ()
-            contents = [content, row.prompt]
+            contents = [content, row.prompt, row.prompt and self.prompts.encoders_sha256]
             for key in (*trained_by, "prompt_embeds", "pooled_embeds"):
                 contents.append(file_sha256(row.path(key)) if getattr(row, key) is not None else None)
             return {

@@ -15,7 +15,8 @@ from generation.lora.models import open_models
 from generation.lora.prompts import EMBEDS, KIND, POOLED, PromptReader
 from generation.lora.rows import Row
 from recognition.errors import InputError
-from tests.generation.lora.small_lora import adapter, people, read_back, run, small, write_rows
+from recognition.runtime import Runtime
+from tests.generation.lora.small_lora import adapter, opened, people, read_back, run, small, write_rows
 
 TOKENS = 8
 CPU = torch.device("cpu")
@@ -162,6 +163,13 @@ def test_a_whole_run_may_have_prompts_of_text(home, pipelines, tmp_path):
     folder = pipelines["flux"][0]
     options = (f"data={data}", f"text_encoders={folder}", f"prompt_tokens={TOKENS}", "max_steps=1")
     assert len(adapter(run(home / "texts", *options))) == 14
+    # The same words by other encoders are other data.
+    source = shutil.copytree(folder, tmp_path / "source")
+    before = opened(small(home / "texts", *options, f"text_encoders={source}"), Runtime()).samples.sha256
+    path = source / "text_encoder_2" / "model.safetensors"
+    save_file({name: value + 0.01 for name, value in load_file(path).items()}, path, metadata={"format": "pt"})
+    after = opened(small(home / "texts", *options, f"text_encoders={source}"), Runtime()).samples.sha256
+    assert before != after
 
 
 def test_a_folder_without_encoders_is_named(home, pipelines, tmp_path):

@@ -59,6 +59,19 @@ def test_it_goes_on_bit_for_bit(home, mode):
     assert rows_of(parts, "train") == rows_of(whole, "train")
 
 
+def test_another_number_of_ranks_goes_on_where_the_others_ended(home):
+    # SGD, whose step is as its gradient; that is summed in another order.
+    options = (f"max_steps={STEPS}", "optimizer=sgd", "lr=0.5", "max_grad_norm=0")
+    run_ranks(finished, 2, home / "both", *options)
+    assert 0 < run_ranks(interrupted, 2, home / "then-one", *options)[0] < STEPS
+    half = adapter(home / "then-one")
+    run(home / "then-one", *options, "batch_size=4", faces=True)
+    whole, parts = adapter(home / "both"), adapter(home / "then-one")
+    for name, value in whole.items():
+        assert (parts[name] - value).norm() <= 1e-3 * (value - half[name]).norm()
+    assert any((value - half[name]).norm() > 1e-3 for name, value in whole.items())
+
+
 def test_looks_may_begin_when_a_run_goes_on(home):
     held_out = weights_file(home / "people", seed=1)
     options = ("use_face_loss=False", f"held_out_recogniser={held_out}")

@@ -1,6 +1,7 @@
 """One step of the adapter against the formulas, and what it must leave alone."""
 
 import dataclasses
+from collections import Counter
 
 import pytest
 import torch
@@ -164,9 +165,13 @@ def test_two_ranks_have_the_gradient_of_one_with_the_doubled_batch(home):
 def test_recomputation_changes_no_bit(home, family):
     plain, _ = ready(home, f"transformer=tiny-{family}").gradient()
     recomputed = ready(home, f"transformer=tiny-{family}", "gradient_checkpointing=True", "vae_checkpointing=True")
+    calls = Counter()
+    blocks = {"transformer": recomputed.models.transformer.transformer_blocks[0]}
+    blocks["vae"] = recomputed.models.vae.decoder.up_blocks[0]
+    for name, block in blocks.items():
+        block.register_forward_pre_hook(lambda *_, name=name: calls.update([name]))
     assert torch.equal(recomputed.gradient()[0], plain)
-    assert recomputed.models.transformer.gradient_checkpointing
-    assert recomputed.models.vae.decoder.gradient_checkpointing
+    assert calls == {"transformer": 2, "vae": 2}
 
 
 def test_a_window_round_the_face_has_nearly_the_same_gradient(home, monkeypatch):

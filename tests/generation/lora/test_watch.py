@@ -73,6 +73,7 @@ def test_a_gap_that_grows_is_an_alarm_in_log_metrics_and_report(watched):
     rows = rows_of(run_dir, "monitor")
     alarms = [row["step"] for row in rows if row.get("alarm")]
     assert alarms == [row["step"] for row in rows if row["gap_growth"] > 1e-9]
+    assert alarms
     log = (run_dir / "training.log").read_text()
     assert log.count("ALARM step") == len(alarms)
     assert json.loads((run_dir / "report" / "report.json").read_text())["alarms"] == alarms
