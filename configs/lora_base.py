@@ -22,7 +22,7 @@ config.data = None
 # references are scaled until they fit into it, the rest black.
 config.image_size = 512
 # A sample that cannot be used (a missing or damaged file, an unknown key): "raise" ends the run with its line; "skip"
-# leaves it out and counts it, a line in the log for each reason.
+# leaves it out and counts it; the log names the first ten.
 config.on_bad_row = "raise"
 # Folder where latents, prompts and faces of references are kept, for all runs; None = beside data, FILE.cache.
 config.cache = None
@@ -80,7 +80,7 @@ config.vae_checkpointing = False
 # Decode with a graph only round the face: far less memory, for one more decode without.
 config.face_window = False
 # What finds faces: a pack ("buffalo_l") or its folder, a detector's .onnx (YuNet, SCRFD, CenterFace), or a .json of
-# boxes by the paths of `data`, in pixels of the pictures as trained.
+# boxes by the paths of `data`, in pixels of the pictures as trained: cut ones for `image`, padded ones for `ref_image`.
 config.detector = "buffalo_l"
 # Folder of packs; None = ~/.insightface.
 config.root = None

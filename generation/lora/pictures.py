@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from recognition.atomic import replacing
-from recognition.data.decode import upright_image
+from recognition.data.decode import open_image, upright_image
 from recognition.records.encode import fitted
 
 _GAP = 4  # white pixels between the pictures of a grid
@@ -24,6 +24,12 @@ def read_picture(path: Path, side: int, *, fills: bool) -> Tensor:
     """
     image = upright_image(path.read_bytes(), lambda: str(path))
     return img01_of(fitted(image, side, "crop" if fills else "pad"))
+
+
+def is_square(path: Path) -> bool:
+    """Whether a picture file has equal sides; InputError, with the path, for what is no picture."""
+    with open_image(path.read_bytes(), lambda: str(path)) as image:
+        return image.width == image.height
 
 
 def img01_of(pixels_HWC: np.ndarray) -> Tensor:

@@ -17,7 +17,7 @@ from generation.lora.cache import Cache, CacheNotWritten, finite, key_of
 from generation.lora.config import LoraConfig
 from generation.lora.faces import References
 from generation.lora.models import Models
-from generation.lora.pictures import read_picture
+from generation.lora.pictures import is_square, read_picture
 from generation.lora.prompts import EMBEDS, PromptReader
 from generation.lora.rows import Row, read_rows
 from recognition.collectives import gather_text
@@ -90,6 +90,7 @@ def prepare_samples(
     _require_one_length([(rows[index], found[index]["tokens"]) for index in good])
     if references is not None:
         _require_faces(cfg, rows, [found[index] for index in good], good)
+        _require_one_box(cfg, [(rows[index], found[index]) for index in good])
         for index in good:  # those that other ranks have looked at are in the cache now
             if found[index]["reference"]:
                 references.learn(rows[index].ref_image, rows[index].path("ref_image"))
@@ -116,8 +117,7 @@ class _Looker:
             tokens = len(self.prompts(row)[EMBEDS])
             wants_face = self.references is not None and row.has_face
             reference = row.path("ref_image") if wants_face else None
-            if wants_face:
-                self.references.picture_keys([row.image])
+            is_named = wants_face and self.references.picture_keys([row.image]) is not None
             has_face = reference is not None and self.references.learn(row.ref_image, reference)
             self.cache.get_or_make(KIND, latents_key, lambda: self._latents(row, image))
             # Not the reference that is only looked at: looks may come and go without another course of training.
@@ -130,6 +130,7 @@ class _Looker:
                 "tokens": tokens,
                 "reference": reference is not None,
                 "has_face": has_face,
+                "one_box": not is_named or is_square(image),
                 "content": key_of(*contents),
             }
         except CacheNotWritten:
@@ -161,6 +162,18 @@ def _require_one_length(rows: list[tuple[Row, int]]) -> None:
             f"{row.where}: its prompt has {tokens} tokens, others have {usual}; a batch takes one length, so pad them "
             "alike when they are encoded"
         )
+
+
+def _require_one_box(cfg: LoraConfig, found: list[tuple[Row, dict[str, Any]]]) -> None:
+    """InputError for a name with one box and two pictures: cut as a picture to learn, padded as a reference."""
+    references = {row.ref_image for row, facts in found if facts["reference"]}
+    for row, facts in found:
+        if not facts["one_box"] and row.image in references:
+            raise InputError(
+                f"{row.where}: {row.image} is a picture and a reference as well, and not square: it is cut as the one "
+                f"and padded as the other, and {cfg.detector} has one box for both; copy the reference to another "
+                "name, or make it square"
+            )
 
 
 def _require_faces(cfg: LoraConfig, rows: list[Row], found: list[dict[str, Any]], good: list[int]) -> None:

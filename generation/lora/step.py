@@ -1,4 +1,4 @@
-"""One optimizer step of the adapter: flow-matching loss, identity loss, one all-reduce, one vote, update."""
+"""One optimizer step of the adapter: flow-matching loss, identity loss, mean gradients of all ranks, a vote, update."""
 
 from __future__ import annotations
 

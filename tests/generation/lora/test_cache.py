@@ -43,6 +43,21 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def prepared_alone(runtime, cfg):
+    made = opened(cfg, Runtime())  # knows nothing of the other rank: another run
+    return made.samples, [made.cache.get("latents", sample.latents_key)["latents"] for sample in made.samples.samples]
+
+
+def test_two_runs_at_once_may_fill_one_cache(home, tmp_path):
+    cfg = dataclasses.replace(small(home / "run", faces=True), cache=str(tmp_path / "cache"))
+    (samples, latents), (samples_1, latents_1) = run_ranks(prepared_alone, 2, cfg)
+    assert samples == samples_1
+    assert all(torch.equal(one, other) for one, other in zip(latents, latents_1, strict=True))
+    left = [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert len(left) == 6 + 5
+    assert all(name.endswith(".safetensors") and not name.startswith(".") for name in left)
+
+
 def prepared_without_room(runtime, cfg):
     error = without_room(opened, cfg, runtime)
     return type(error), str(error)

@@ -53,13 +53,11 @@ def dense_loss(made, leaves):
     )
     assert details.valid_B.sum() == batch.num_asked
     # One picture at a time: no mean of the loss itself is relied upon.
-    faces = [
-        weight_B[place] * made.face_loss(
-            batch.ref_img01_BCHW[place : place + 1], x[place : place + 1], gen_keys=batch.picture_keys[place : place + 1],
-            ref_keys=batch.ref_keys[place : place + 1],
-        )
-        for place in details.valid_B.nonzero().flatten().tolist()
-    ]  # fmt: skip
+    faces = []
+    for place in details.valid_B.nonzero().flatten().tolist():
+        own = slice(place, place + 1)
+        keys = {"ref_keys": batch.ref_keys[own], "gen_keys": batch.picture_keys[own]}
+        faces.append(weight_B[place] * made.face_loss(batch.ref_img01_BCHW[own], x[own], **keys))
     return flow + WEIGHT * sum(faces) / len(faces)
 
 

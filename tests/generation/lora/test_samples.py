@@ -221,6 +221,26 @@ def test_a_picture_that_the_boxes_do_not_know_is_found_out_before_the_run(cfg):
     assert Prepared(dataclasses.replace(cfg, gen_face_source="reference")).samples[0].has_face
 
 
+def test_one_box_is_not_taken_for_a_cut_and_a_padded_picture(cfg):
+    def widen(lines, folder):
+        with Image.open(folder / "p1.png") as opened:
+            wide = Image.new("RGB", (200, 160))
+            wide.paste(opened)
+        wide.save(folder / "p1.png")
+
+    text = complaint(changed(cfg, widen))
+    assert "faces.jsonl:2: p1.png is a picture and a reference as well, and not square" in text
+
+    def rename(lines, folder):
+        shutil.copy(folder / "p1.png", folder / "r1.png")
+        lines[1]["ref_image"] = "r1.png"
+
+    boxes = json.loads(Path(cfg.detector).read_text())
+    renamed = cfg.output_dir.parent / "renamed.json"
+    renamed.write_text(json.dumps(boxes | {"r1.png": boxes["p1.png"]}))
+    assert len(Prepared(dataclasses.replace(changed(cfg, rename), detector=str(renamed))).samples) == 6
+
+
 def prepared_by(runtime, cfg):
     prepared = Prepared(cfg, runtime)
     return prepared.samples, prepared.made, sorted(prepared.references.comparison.known)
