@@ -115,7 +115,7 @@ class Batches:
             start=self.plan.samples,
         )
         samples = self._at(positions_B)
-        latents = [self._latents(sample) for sample in samples]
+        latents = [self.latents(sample) for sample in samples]
         draws = [
             drawn(self.cfg.seed, int(position), tuple(x0_CHW.shape), self.cfg)
             for position, x0_CHW in zip(positions_B, latents)
@@ -156,7 +156,8 @@ class Batches:
         ids = sample_ids(positions, num_samples=len(self.samples), seed=self.cfg.seed)
         return [self.samples[int(index)] for index in ids]
 
-    def _latents(self, sample: Sample) -> Tensor:
+    def latents(self, sample: Sample) -> Tensor:
+        """A sample's latents (C, H, W) from the cache; InputError where it has lost them."""
         found = self.cache.get(KIND, sample.latents_key)
         if found is None:
             raise InputError(

@@ -63,7 +63,7 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
         return leave_finished(cfg, runtime)
     batches = Batches(samples, cfg, plan, runtime, cache=cache, prompts=prompts, references=references)
     take_step = LoraStep(models, cfg, runtime, face_loss=face_loss if cfg.use_face_loss else None)
-    watch = Watch(samples, cfg, runtime, cache=cache, **_recognisers(cfg, face_loss, runtime))
+    watch = Watch(samples, cfg, runtime, **_recognisers(cfg, face_loss, runtime))
     weights = {"vae": models.vae_sha256}
     if references is not None and cfg.use_face_loss:
         weights["arcface_weights"] = references.recogniser_sha256

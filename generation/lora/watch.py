@@ -22,11 +22,10 @@ from generation.identity.gate import FaceLossDetails
 from generation.identity.latents import decode
 from generation.identity.pictures import GivenPictures
 from generation.lora.batches import Batches, keyed_generator
-from generation.lora.cache import Cache
 from generation.lora.config import LoraConfig
 from generation.lora.pictures import grid, img01_of, pixels_of, read_picture, save_png
 from generation.lora.prompts import stacked
-from generation.lora.samples import KIND, Samples
+from generation.lora.samples import Samples
 from generation.lora.step import LoraStep
 from recognition.collectives import all_gather
 from recognition.log import LOG
@@ -72,11 +71,10 @@ class Watch:
         cfg: LoraConfig,
         runtime: Runtime,
         *,
-        cache: Cache,
         trained_by: FaceComparison | None,
         held_out: FaceComparison | None,
     ) -> None:
-        self.samples, self.cfg, self.runtime, self.cache = samples, cfg, runtime, cache
+        self.samples, self.cfg, self.runtime = samples, cfg, runtime
         self.trained_by, self.held_out = trained_by, held_out
         self.first: dict[str, Any] | None = None
         # A gap grows between two looks by the same eyes at the same pictures.
@@ -145,7 +143,7 @@ class Watch:
 
     def _picture(self, index: int, take_step: LoraStep, batches: Batches) -> Tensor:
         sample = self.samples[index]
-        shape = self.cache.get(KIND, sample.latents_key)["latents"].shape
+        shape = batches.latents(sample).shape
         device = self.runtime.device
         noise = torch.randn(1, *shape, generator=keyed_generator(LOOKING, self.cfg.seed, index)).to(device)
         predict = partial(take_step.predict, stacked([batches.prompts(sample.row)]).to(device))

@@ -127,7 +127,7 @@ def watch_of(cfg, runtime):
     options = {"cache": parts.cache, "prompts": parts.prompts, "references": parts.references}
     batches = Batches(parts.samples, cfg, plan_steps(cfg, runtime.world, Progressed()), runtime, **options)
     comparison = parts.face_loss.face_loss.comparison
-    watch = Watch(parts.samples, cfg, runtime, cache=parts.cache, trained_by=comparison, held_out=None)
+    watch = Watch(parts.samples, cfg, runtime, trained_by=comparison, held_out=None)
     return watch, batches, LoraStep(parts.models, cfg, runtime, face_loss=parts.face_loss)
 
 
@@ -143,6 +143,13 @@ def test_pictures_are_the_same_whoever_makes_them(home):
         assert of_rank.keys() == alone.keys()
         assert all((pixels == alone[index]).all() for index, pixels in of_rank.items())
     assert (alone[0] != alone[1]).any()
+
+
+def test_latents_that_the_cache_has_lost_are_named(home, tmp_path):
+    watch, batches, take_step = watch_of(small(home / "lost", f"cache={tmp_path / 'cache'}", faces=True), Runtime())
+    shutil.rmtree(tmp_path / "cache" / "latents")
+    with pytest.raises(InputError, match=r"cache has lost the latents of .*faces\.jsonl:1; start the run again"):
+        watch.generate([0], take_step, batches)
 
 
 def test_it_looks_when_it_was_asked_to(home):
