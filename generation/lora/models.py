@@ -156,7 +156,7 @@ def _read(kind: str, folder: Path, dtype: torch.dtype) -> nn.Module:
 
     try:
         return getattr(diffusers, kind).from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, torch_dtype=dtype
+            folder, local_files_only=True, use_safetensors=True, dtype=dtype
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -91,7 +91,7 @@ class PromptReader:
                 vae=None,
                 local_files_only=True,
                 use_safetensors=True,
-                torch_dtype=DTYPES[self.cfg.precision],
+                dtype=DTYPES[self.cfg.precision],
             )
         except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ImportError, KeyError) as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -52,6 +52,13 @@ def test_a_pipeline_and_the_parts_of_one_are_the_same(home, saved, tmp_path):
     assert not any(p.requires_grad for model in (whole.transformer, whole.vae) for p in model.parameters())
 
 
+def test_they_are_held_in_their_precisions(home, saved):
+    cfg = dataclasses.replace(config(home, saved / "pipeline", saved / "pipeline"), precision="bf16")
+    models = open_models(cfg, CPU)
+    assert {p.dtype for p in models.transformer.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in models.vae.parameters()} == {torch.float32}
+
+
 def test_the_family_is_that_of_the_folder(home, saved):
     assert open_models(config(home, saved / "sd3"), CPU).family.name == "sd3"
 

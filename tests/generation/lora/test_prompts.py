@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import string
+import warnings
 
 import pytest
 import torch
@@ -131,7 +132,10 @@ def test_another_precision_and_an_encoder_with_another_end_are_encoded_anew(home
     made(row("a man"))
     made.cfg = dataclasses.replace(made.cfg, precision="bf16")
     made.forget_encoders()
-    made(row("a man"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # of the library, to people who can do nothing about it
+        made(row("a man"))
+    assert {p.dtype for p in made.pipeline.text_encoder_2.parameters()} == {torch.bfloat16}
     assert made.cache.made[KIND] == 2
     again = reader(home, {"flux": (source, None)}, "flux", tmp_path / "cache")
     before = again.encoders_sha256
