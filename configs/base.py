@@ -24,7 +24,7 @@ config.rec_labels = "shared"
 # Columns of a parquet or saved set; None = the one called image, img, jpg, ... and label, identity, person, ...
 config.image_column = None
 config.label_column = None
-# Identities in the training set, and images in it. None: as the data says. drawn sets need both.
+# Identities in the training set, and images in it. None: as the data says. Drawn sets need both.
 config.num_classes = None
 config.num_image = None
 # Side of the square input in pixels.

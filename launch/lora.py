@@ -22,7 +22,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="config file, e.g. configs/lora_flux.py")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. rank=32 output=runs/first")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="e.g. rank=32 output=runs/first")
     arguments = parser.parse_args()
     cfg = load_lora_config(arguments.config, arguments.overrides)
     with start_runtime(cfg.device, threads=cfg.threads, collective_timeout_s=cfg.collective_timeout_s) as runtime:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+from tqdm import tqdm
 
 from recognition.data.threads import map_in_order
 
@@ -95,20 +96,19 @@ def _span(values: np.ndarray) -> slice:
     return slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else slice(0, 0)
 
 
-def synthetic_pairs(num_pairs: int, *, seed: int = 0, image_size: int = 112) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of people outside every synthetic training set: images uint8 (2P, H, W, 3) RGB and issame bool (P,).
+def drawn_pairs(
+    renderer: Renderer, num_pairs: int, *, seed: int = 0, is_watched: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of people outside every drawn training set: images uint8 (2P, H, W, 3) RGB and issame bool (P,).
 
-    Genuine and impostor pairs alternate, so that every fold of consecutive pairs is balanced.
+    Genuine and impostor pairs alternate, so that every fold of consecutive pairs is balanced. `is_watched`: a bar shows
+    on a terminal how far it is.
     """
-    return drawn_pairs(FaceRenderer(image_size), num_pairs, seed=seed)
-
-
-def drawn_pairs(renderer: Renderer, num_pairs: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`synthetic_pairs` of any renderer's faces."""
     issame = np.arange(num_pairs) % 2 == 0
 
     def draw(index: int) -> np.ndarray:
         pair, second = divmod(index, 2)
         return renderer.draw(seed, PAIRS, 2 * pair + int(second and not issame[pair]), index)
 
-    return np.stack(list(map_in_order(draw, range(2 * num_pairs)))), issame
+    drawn, hidden = map_in_order(draw, range(2 * num_pairs)), None if is_watched else True
+    return np.stack(list(tqdm(drawn, "drawing pairs", 2 * num_pairs, delay=2, leave=False, disable=hidden))), issame

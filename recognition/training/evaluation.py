@@ -32,14 +32,15 @@ def open_targets(cfg: TrainConfig, runtime: Runtime) -> dict[str, PairsTarget]:
     for name in cfg.val_targets:
         if name in DRAWN:
             kind = DRAWN[name]
-            images, issame = drawn_pairs(kind.renderer_of(cfg.image_size), kind.num_pairs, seed=cfg.seed)
+            renderer = kind.renderer_of(cfg.image_size)
+            images, issame = drawn_pairs(renderer, kind.num_pairs, seed=cfg.seed, is_watched=runtime.is_main)
             targets[name] = PairsTarget(name, Pairs(images, issame))
             continue
         path = folder / f"{name}.bin"
         if not path.is_file():
             raise InputError(
-                f"verification set {path} does not exist; "
-                f"put it there, name its folder with val_dir=, or pass val_targets= for none"
+                f"verification set {path} does not exist; put it there, name its folder with val_dir=, give "
+                f"{' or '.join(DRAWN)}, which are drawn, or pass val_targets= for none"
             )
         pairs = open_pair_file(path)
         targets[name] = PairsTarget(name, pairs)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from recognition.data.sources import SyntheticSource
-from recognition.data.synthetic import PAIRS, TRAINING, FaceRenderer, synthetic_pairs
+from recognition.data.synthetic import PAIRS, TRAINING, FaceRenderer, drawn_pairs
 
 
 def features(images):
@@ -51,8 +51,8 @@ def test_background_and_light_say_nothing_about_the_identity():
 
 
 def test_pairs_are_balanced_and_repeatable():
-    images, issame = synthetic_pairs(20, seed=1, image_size=64)
-    again, _ = synthetic_pairs(20, seed=1, image_size=64)
+    images, issame = drawn_pairs(FaceRenderer(64), 20, seed=1)
+    again, _ = drawn_pairs(FaceRenderer(64), 20, seed=1)
     assert images.shape == (40, 64, 64, 3)
     assert images.dtype == np.uint8
     assert issame.dtype == bool
@@ -61,7 +61,7 @@ def test_pairs_are_balanced_and_repeatable():
 
 
 def test_genuine_pairs_are_more_alike_than_impostor_pairs():
-    images, issame = synthetic_pairs(200)
+    images, issame = drawn_pairs(FaceRenderer(112), 200)
     x = features(images)
     distance = np.linalg.norm(x[0::2] - x[1::2], axis=1)
     assert np.median(distance[issame]) < 0.8 * np.median(distance[~issame])

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from recognition.data.synthetic import synthetic_pairs
+from recognition.data.synthetic import FaceRenderer, drawn_pairs
 from recognition.runtime import Runtime
 from recognition.targets.pairs import PairsOutcome, PairsTarget
 from recognition.training import loop
@@ -32,7 +32,7 @@ PLAN = Plan(0, 9, 9, 0, samples=0, samples_a_step=8)
 @pytest.fixture
 def verified(monkeypatch):
     """Let runs have two targets whose accuracies are given; collects (target, weights, options) of each scoring."""
-    images, issame = synthetic_pairs(10, seed=0, image_size=32)
+    images, issame = drawn_pairs(FaceRenderer(32), 10, seed=0)
     plain = verify_pairs(np.random.default_rng(0).normal(size=(20, 4)), issame)
     accuracies = {"first": list(FIRST), "second": list(SECOND)}
     calls = []

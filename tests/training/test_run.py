@@ -10,7 +10,7 @@ from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from recognition.config import describe_config, load_config
-from recognition.data.synthetic import synthetic_pairs
+from recognition.data.synthetic import FaceRenderer, drawn_pairs
 from recognition.errors import InputError
 from recognition.log import LOG, ConsoleHandler, LogFile
 from recognition.runtime import Runtime
@@ -90,7 +90,7 @@ def test_tensorboard_has_the_rows(finished):
 
 
 def test_the_three_model_files_are_the_same_model(finished):
-    images, _ = synthetic_pairs(num_pairs=4, seed=3, image_size=112)
+    images, _ = drawn_pairs(FaceRenderer(112), 4, seed=3)
     x = torch.from_numpy((images.transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5)
     ours, _ = load_backbone(finished / "model.safetensors")
     with safe_open(finished / "model.safetensors", framework="pt") as file:

@@ -11,7 +11,7 @@ from recognition.checkpoint import writing
 from recognition.checkpoint.folder import listed
 from recognition.checkpoint.manifest import read_manifest
 from recognition.checkpoint.writing import CheckpointNotWritten
-from recognition.data.synthetic import synthetic_pairs
+from recognition.data.synthetic import FaceRenderer, drawn_pairs
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 from recognition.targets.pairs import PairsOutcome, PairsTarget
@@ -103,7 +103,7 @@ def test_what_newer_ones_make_superfluous_is_cleared_away(tmp_path, options, exp
 @pytest.fixture
 def accuracies(monkeypatch):
     """Let runs verify on one target whose accuracy in each verification is given: the best of ten is the sixth."""
-    images, issame = synthetic_pairs(10, seed=0, image_size=32)
+    images, issame = drawn_pairs(FaceRenderer(32), 10, seed=0)
     plain = verify_pairs(np.random.default_rng(0).normal(size=(20, 4)), issame)
     given = iter((0.5, 0.4, 0.7, 0.6, 0.6, 0.9, 0.8, 0.7, 0.9, 0.1))
 

@@ -11,7 +11,7 @@ from recognition.data.sources.sample import Sample
 from recognition.data.synthetic import TRAINING, FaceRenderer, Renderer
 from recognition.heads.renderer import HeadRenderer
 
-SYNTHETIC_IMAGES = 1_000_000
+DRAWN_IMAGES = 1_000_000
 
 
 class DrawnSource:
@@ -23,7 +23,7 @@ class DrawnSource:
     """Pairs of other people to verify on during a run."""
 
     def __init__(
-        self, *, num_classes: int, num_image: int = SYNTHETIC_IMAGES, seed: int = 0, image_size: int = 112
+        self, *, num_classes: int, num_image: int = DRAWN_IMAGES, seed: int = 0, image_size: int = 112
     ) -> None:
         self.num_classes, self.num_image, self.seed = num_classes, num_image, seed
         self.renderer = self.renderer_of(image_size)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recognition.data.recordio import NAMES
 from recognition.data.sources.arrow import open_parquet, open_saved, saved_files
-from recognition.data.sources.drawn import DRAWN, SYNTHETIC_IMAGES
+from recognition.data.sources.drawn import DRAWN, DRAWN_IMAGES
 from recognition.data.sources.files import FolderSource, ListSource
 from recognition.data.sources.joined import JoinedSource
 from recognition.data.sources.record_file import RecordSource
@@ -62,7 +62,7 @@ def open_source(
     if len(entries) == 1 and (drawn := DRAWN.get(entries[0])) is not None:
         if not num_classes:
             raise InputError(f'rec="{drawn.name}" can draw any number of identities; set num_classes')
-        return drawn(num_classes=num_classes, num_image=num_image or SYNTHETIC_IMAGES, seed=seed, image_size=image_size)
+        return drawn(num_classes=num_classes, num_image=num_image or DRAWN_IMAGES, seed=seed, image_size=image_size)
     source = _open_sets([_find(entry) for entry in entries], rec_labels == "apart", Columns(image_column, label_column))
     shown = entries[0] if len(entries) == 1 else ",".join(entries)
     if source.num_classes is None and not num_classes:

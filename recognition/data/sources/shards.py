@@ -57,7 +57,7 @@ def expand(entry: str) -> list[Path]:
         return [Path(name) for name in names]
     raise InputError(
         f"rec={entry!r} does not exist; give a folder with train.rec, shards, or one folder per identity, or a "
-        ".rec, .lst, .tar or .parquet file"
+        ".rec, .lst, .tar or .parquet file; or heads or synthetic, which stand alone"
     )
 
 
