@@ -12,7 +12,7 @@ config = edict()
 
 # Samples, required: a file with a JSON object in each line, of these keys; paths are relative to the file.
 #   image          the picture to learn
-#   ref_image      a picture of the person whose face it should have; only where the face loss looks at the sample
+#   ref_image      a picture of the person whose face it should have; the face loss needs it, looks go by it
 #   prompt_embeds  .safetensors with prompt_embeds (L, D) and pooled_prompt_embeds (P), or an .npy of the first, ...
 #   pooled_embeds  ... and an .npy of the second
 #   prompt         text instead, for which text_encoders must be set
@@ -24,7 +24,8 @@ config.image_size = 512
 # A sample that cannot be used (a missing or damaged file, an unknown key): "raise" ends the run with its line; "skip"
 # leaves it out and counts it; the log names the first ten.
 config.on_bad_row = "raise"
-# Folder where latents, prompts and faces of references are kept, for all runs; None = beside data, FILE.cache.
+# Folder where latents, prompts and faces of references are kept, for all runs; None = beside data: faces.cache for
+# faces.jsonl.
 config.cache = None
 
 # ---- Models ---------------------------------------------------------------------------------------------------------

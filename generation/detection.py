@@ -94,7 +94,7 @@ class PrecomputedFinder:
                 raise ValueError("it is no object of names")
             return cls({name: _found(name, entry) for name, entry in content.items()}, str(path))
         except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror})") from error
+            raise InputError(f"{path} cannot be read ({error.strerror}); name a file of boxes") from error
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path} is no file of boxes ({error})") from error
 

@@ -230,6 +230,8 @@ def _broken_rules(cfg: LoraConfig) -> Iterator[tuple[str, str]]:
     ):
         if not getattr(cfg, key):
             yield key, f"{key} is not set; name {what}"
+    if not Path(cfg.data).name:
+        yield "data", f"data={cfg.data} is a folder; name the file in it"
     if cfg.warmup_steps > cfg.max_steps:
         yield "warmup_steps", f"warmup_steps={cfg.warmup_steps} is more than max_steps={cfg.max_steps}; lower it"
     if cfg.use_face_loss and not cfg.arcface_weights:

@@ -49,7 +49,7 @@ def finish_run(run_dir: Path, models: Models, cfg: LoraConfig, samples: Samples,
     facts = {
         **adapter_facts(models, cfg, steps),
         "samples": len(samples),
-        "samples with a face": sum(sample.has_face for sample in samples.samples),
+        **({"samples with a face": samples.num_faces} if samples.num_faces else {}),
         "lines left out": len(samples.left_out),
     }
     LOG.info("report: %s", write_report(run_dir, cfg, facts))
@@ -58,6 +58,11 @@ def finish_run(run_dir: Path, models: Models, cfg: LoraConfig, samples: Samples,
 def _write_adapter(run_dir: Path, models: Models, facts: dict[str, Any]) -> None:
     save_adapter(run_dir / FOLDER, models.transformer, facts)
     write_text(run_dir / FOLDER / "README.md", _card(models, facts))
+
+
+def _pipeline(base: str) -> str:
+    """What a pipeline is read from: the base where it is one, and not its transformer alone."""
+    return base if (Path(base).expanduser() / "model_index.json").is_file() else "FOLDER OF THE PIPELINE"
 
 
 def _card(models: Models, facts: dict[str, Any]) -> str:
@@ -75,7 +80,7 @@ recogniser that the identity loss used, hold for what is made with it.
 ```python
 from diffusers import {models.family.pipeline}
 
-pipeline = {models.family.pipeline}.from_pretrained("{facts["base"]}")
+pipeline = {models.family.pipeline}.from_pretrained("{_pipeline(facts["base"])}")
 pipeline.load_lora_weights("FOLDER OF THIS FILE")
 ```
 

@@ -148,8 +148,8 @@ def begin_run(
                 LOG.info("note: a step has %d sample(s) now, and had %d", plan.samples_a_step, before)
         trained = sum(p.numel() for p in models.transformer.parameters() if p.requires_grad)
         whole = sum(p.numel() for p in models.transformer.parameters())
-        faces = sum(sample.has_face for sample in samples.samples)
-        LOG.info("data: %d samples, %d with a face, %d lines left out", len(samples), faces, len(samples.left_out))
+        faces = f", {samples.num_faces} with a face" if samples.num_faces else ""
+        LOG.info("data: %d samples%s, %d lines left out", len(samples), faces, len(samples.left_out))
         for problem in samples.left_out[:TOLD]:
             LOG.warning("left out: %s", problem)
         if len(samples.left_out) > TOLD:

@@ -30,8 +30,8 @@ class Row:
     prompt: str | None = None
 
     @property
-    def has_face(self) -> bool:
-        """Whether the face loss looks at samples of this kind."""
+    def wants_face(self) -> bool:
+        """Whether samples of this kind are to have the face of their reference."""
         return self.data_type in FACE_DATA_TYPES
 
     def path(self, key: str) -> Path:
@@ -58,7 +58,7 @@ def read_rows(path: Path, *, needs_references: bool, has_text_encoders: bool) ->
             continue
         try:
             row = _row(line, f"{path}:{number}", path.parent, has_text_encoders)
-            if needs_references and row.has_face and row.ref_image is None:
+            if needs_references and row.wants_face and row.ref_image is None:
                 raise InputError(
                     f"{row.where}: data_type {row.data_type!r} has a face loss, which needs ref_image: a picture of "
                     "that person; add it, or choose another data_type"

@@ -26,7 +26,6 @@ from recognition.errors import InputError
 from recognition.runtime import Runtime
 
 KIND = "latents"
-_LOOKS = ("monitor_every asks for looks at faces", "monitor_every=0")
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,11 @@ class Samples:
     samples: tuple[Sample, ...]
     sha256: str
     left_out: tuple[str, ...] = ()
+
+    @property
+    def num_faces(self) -> int:
+        """How many have a reference that shows a face; 0 where nothing asks for one."""
+        return sum(sample.has_face for sample in self.samples)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -68,7 +72,7 @@ def prepare_samples(
     the rank that found out.
     """
     rows, problems = read_rows(
-        Path(cfg.data), needs_references=references is not None, has_text_encoders=cfg.text_encoders is not None
+        Path(cfg.data), needs_references=cfg.use_face_loss, has_text_encoders=cfg.text_encoders is not None
     )
     left_out = _left_out(cfg, [str(problem) for problem in problems])
     looker = _Looker(cfg, models, prompts, references, cache)
@@ -115,7 +119,8 @@ class _Looker:
             content = file_sha256(image)
             latents_key = key_of(content, self.models.vae_sha256, self.cfg.image_size)
             tokens = len(self.prompts(row)[EMBEDS])
-            wants_face = self.references is not None and row.has_face
+            # A line without one can be: looks, other than the loss, do without.
+            wants_face = self.references is not None and row.wants_face and row.ref_image is not None
             reference = row.path("ref_image") if wants_face else None
             is_named = wants_face and self.references.picture_keys([row.image]) is not None
             has_face = reference is not None and self.references.learn(row.ref_image, reference)
@@ -148,8 +153,8 @@ class _Looker:
 def _left_out(cfg: LoraConfig, problems: list[str]) -> list[str]:
     """The problems again; InputError for the first unless lines with problems may be left out."""
     if problems and cfg.on_bad_row == "raise":
-        more = f" ({len(problems)} such lines; on_bad_row=skip leaves them out)"
-        raise InputError(problems[0] + more)
+        more = "" if len(problems) == 1 else f", one of {len(problems)} such lines"
+        raise InputError(f"{problems[0]}{more} (on_bad_row=skip leaves such lines out)")
     return problems
 
 
@@ -180,10 +185,12 @@ def _require_faces(cfg: LoraConfig, rows: list[Row], found: list[dict[str, Any]]
     wanting = [facts for facts in found if facts["reference"]]
     if not wanting:
         kinds = ", ".join(sorted({rows[index].data_type for index in good}))
-        asks, off = ("use_face_loss is set", "use_face_loss=False") if cfg.use_face_loss else _LOOKS
+        why, off = ("use_face_loss is set", "use_face_loss=False")
+        if not cfg.use_face_loss:
+            why, off = ("monitor_every asks for looks at faces", "monitor_every=0")
         raise InputError(
-            f"data={cfg.data}: {asks}, and no sample has data_type person or person_head (they are {kinds}); correct "
-            f"data_type, or set {off}"
+            f"data={cfg.data}: {why}, and no sample has both a ref_image and data_type person or person_head (they are "
+            f"{kinds}); correct the list, or set {off}"
         )
     if not any(facts["has_face"] for facts in wanting):
         raise InputError(

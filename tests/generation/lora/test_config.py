@@ -50,6 +50,7 @@ def test_the_ready_made_ones_need_only_what_lies_on_the_users_disk(name):
     [
         (["face_loss_wieght=0.2"], ["command line", "face_loss_wieght", "'face_loss_weight'", "configs/lora_base.py"]),
         (["learning_rate=1"], ["learning_rate", "did you mean"]),
+        (["data=."], ["data=. is a folder"]),
         (["rank=many"], ["rank", "whole number", "many"]),
         (["precision=bf61"], ["precision", "'bf16'", "fp32, bf16, fp16"]),
         (["schedule=linear"], ["schedule", "constant, cosine, polynomial"]),

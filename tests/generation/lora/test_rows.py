@@ -67,7 +67,7 @@ def test_what_is_not_needed_may_be_left_out(tmp_path, line, options):
 def test_the_face_loss_looks_at_people_and_heads_alone(tmp_path):
     kinds = ["person", "person_head", "person_hair", "Person", "cat"]
     rows, _ = read(tmp_path, *(without(data_type=kind) for kind in kinds))
-    assert [row.has_face for row in rows] == [True, True, False, False, False]
+    assert [row.wants_face for row in rows] == [True, True, False, False, False]
 
 
 def test_paths_start_from_the_list_and_a_missing_file_is_named(tmp_path):

@@ -75,7 +75,9 @@ def test_the_report_has_the_figures_and_is_one_file(whole):
     assert page.count("data:image/svg+xml") == 3  # flow loss, face loss, cosine
     assert page.count("data:image/jpeg") == 1
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert (whole / "adapter" / "README.md").read_text().startswith("---\nlibrary_name: diffusers\n")
+    card = (whole / "adapter" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: diffusers\n")
+    assert 'from_pretrained("FOLDER OF THE PIPELINE")' in card  # tiny-flux is none
 
 
 class Interrupted(LoraStep):

@@ -206,9 +206,23 @@ def test_no_face_in_any_reference_and_no_sample_that_wants_one(cfg):
         for line in lines:
             line["data_type"] = "person_hair"
 
-    assert "use_face_loss is set, and no sample has data_type person" in complaint(changed(cfg, rename))
+    assert "use_face_loss is set, and no sample has both a ref_image and data_type person" in complaint(
+        changed(cfg, rename)
+    )
     looks = dataclasses.replace(cfg, use_face_loss=False, monitor_every=5)
-    assert "monitor_every asks for looks at faces, and no sample has data_type person" in complaint(looks)
+    assert (
+        "monitor_every asks for looks at faces, and no sample has both a ref_image and data_type person"
+        in complaint(looks)
+    )
+
+
+def test_a_look_does_without_the_references_that_the_loss_needs(cfg):
+    def lose_one(lines, folder):
+        del lines[1]["ref_image"]
+
+    assert "faces.jsonl:2: data_type 'person' has a face loss" in complaint(changed(cfg, lose_one))
+    looks = dataclasses.replace(cfg, use_face_loss=False, monitor_every=5)
+    assert [sample.has_face for sample in Prepared(looks).samples.samples] == [True, False, False, True, True, True]
 
 
 def test_a_picture_that_the_boxes_do_not_know_is_found_out_before_the_run(cfg):
