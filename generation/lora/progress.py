@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
-from tqdm import tqdm
 
 from generation.lora.batches import LoraBatch
 from generation.lora.config import LoraConfig
@@ -16,7 +12,7 @@ from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.training.metrics import MetricsWriter
 from recognition.training.plan import Plan
-from recognition.training.progress import Throughput, duration, gradient_text
+from recognition.training.progress import Throughput, duration, gradient_text, is_logged, step_bar, tell_skipped
 
 
 class LoraProgress:
@@ -25,8 +21,7 @@ class LoraProgress:
     def __init__(self, cfg: LoraConfig, runtime: Runtime, metrics: MetricsWriter, plan: Plan) -> None:
         self.cfg, self.runtime, self.metrics, self.plan = cfg, runtime, metrics, plan
         self.throughput, self.since = Throughput(), list[StepOutput]()
-        hidden = not (runtime.is_main and sys.stderr.isatty())
-        self.bar = tqdm(total=plan.last, initial=plan.first, unit="step", disable=hidden, dynamic_ncols=True)
+        self.bar = step_bar(runtime, plan)
 
     def after_step(self, done: int, lr: float, output: StepOutput, batches: Sequence[LoraBatch]) -> None:
         """Count a step, and log it where it is due."""
@@ -35,17 +30,16 @@ class LoraProgress:
         if not self.runtime.is_main:
             return
         if output.agreed.is_skipped:
-            self.metrics.write("skipped", done, loss=output.loss)
-            LOG.warning("step %d was not finite on some rank: it changed nothing, on any rank", done)
+            tell_skipped(self.metrics, done, output.loss, output.agreed)
         else:
             self.since.append(output)
-        if (done % self.cfg.frequent == 0 or done in (1, self.plan.last)) and self.since:
+        if is_logged(done, self.cfg.frequent, self.plan) and self.since:
             self._log(done, lr)
             self.since.clear()
 
     def _log(self, done: int, lr: float) -> None:
         speed = self.throughput.read()
-        eta_s = (self.plan.last - done) * self.plan.samples_a_step / speed["images_per_s"]
+        eta_s = self.plan.samples_left(done) / speed["images_per_s"]
         row = {
             "loss": _mean(output.loss for output in self.since),
             "flow_loss": _mean(output.flow_loss for output in self.since),
@@ -73,10 +67,9 @@ class LoraProgress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Keep what happens inside out of images/s and so out of the time left."""
-        started = time.perf_counter()
-        yield
-        self.throughput.started += time.perf_counter() - started
+        """See `Throughput.paused`."""
+        with self.throughput.paused():
+            yield
 
     def close(self) -> None:
         """Remove the bar."""

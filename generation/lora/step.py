@@ -163,7 +163,5 @@ class LoraStep:
 
     def _agree(self, loss: Tensor, norm: Tensor, stop: bool, save: bool) -> Agreed:
         overflow = ~torch.isfinite(norm)
-        is_bad = ~torch.isfinite(loss)
-        # fp16 looks for its scale by overflowing; below 1 it is no longer the scale that is to blame.
-        is_bad = is_bad | (overflow & (self.loss_scale.scale <= 1)) if self.loss_scale.enabled else is_bad | overflow
+        is_bad = ~torch.isfinite(loss) | (overflow & ~self.loss_scale.excuses(overflow))
         return self.vote.cast(is_bad=is_bad, overflow=overflow, stop=stop, save=save).read()

@@ -38,6 +38,10 @@ class LossScale:
         if self.enabled and grads:  # none where all of the backbone is frozen
             torch._foreach_mul_(grads, self.scale.reciprocal())
 
+    def excuses(self, overflow: torch.Tensor) -> torch.Tensor:
+        """Whether an overflow (bool) is the scale's: it is found by overflowing; at 1 and below others are to blame."""
+        return overflow & (self.scale > 1) if self.enabled else torch.zeros_like(overflow)
+
     def update(self, overflow: torch.Tensor) -> None:
         """Take in whether the step overflowed, a number on the device that is the same on all ranks."""
         if not self.enabled:

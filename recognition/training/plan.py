@@ -41,6 +41,10 @@ class Plan:
         """Samples of the stream seen after `done` steps of the schedule."""
         return self.samples + (done - self.first) * self.samples_a_step
 
+    def samples_left(self, done: int) -> int:
+        """Samples of the steps that are left after `done` steps of the schedule."""
+        return (self.last - done) * self.samples_a_step
+
 
 def plan_steps(cfg: TrainConfig, world: int, progressed: Progressed) -> Plan:
     """The steps still to take; with another global batch than before, steps are counted anew from the samples seen.

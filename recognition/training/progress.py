@@ -49,8 +49,15 @@ class Throughput:
         return values
 
     def restart(self) -> None:
-        """Begin a new window, so that verification does not count as slow training."""
+        """Begin a new window."""
         self.images, self.wait_s, self.started = 0, 0.0, time.perf_counter()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep what happens inside (verification, checkpoints) out of images/s and so out of the time left."""
+        paused = time.perf_counter()
+        yield
+        self.started += time.perf_counter() - paused
 
 
 class Progress:
@@ -72,15 +79,11 @@ class Progress:
         self.reads_at_once = runtime.device.type == "cpu"
         self.spikes, self.stragglers = SpikeLog(cfg.spike_factor, losses=losses), StragglerReport()
         self.throughput = Throughput()
-        hidden = not (runtime.is_main and sys.stderr.isatty())
-        self.bar = tqdm(total=plan.last, initial=plan.first, unit="step", disable=hidden, dynamic_ncols=True)
+        self.bar = step_bar(runtime, plan)
 
     def is_due(self, step: int) -> bool:
-        """Whether the step is logged: a multiple of `frequent`, the run's first and its last.
-
-        Not the first after a resume: a run that was interrupted logs what one that was not would have.
-        """
-        return (step + 1) % self.cfg.frequent == 0 or step + 1 in (1, self.plan.last)
+        """See `is_logged`."""
+        return is_logged(step + 1, self.cfg.frequent, self.plan)
 
     def after_step(
         self, step: int, lr: float, output: StepOutput, batches: list[Batch], agreed: Agreed, computing: Stopwatch
@@ -109,15 +112,14 @@ class Progress:
         if not self.is_main:
             return
         if agreed.is_skipped:
-            self.metrics.write("skipped", step + 1, loss=loss)
-            LOG.warning("step %d was not finite on some rank: it changed nothing, on any rank", step + 1)
+            tell_skipped(self.metrics, step + 1, loss, agreed)
         if spike is not None:
             self.metrics.write("spike", spike.step, **spike.row)
             LOG.warning("%s", spike)
 
     def _log(self, done: int, lr: float, output: StepOutput, spread: Spread | None) -> None:
         speed = self.throughput.read()
-        eta_s = (self.plan.last - done) * self.plan.samples_a_step / speed["images_per_s"]
+        eta_s = self.plan.samples_left(done) / speed["images_per_s"]
         row = {
             "epoch": self.plan.samples_after(done - 1) // self.num_samples,
             "loss": output.loss.item(),
@@ -140,13 +142,36 @@ class Progress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Keep what happens inside (verification) out of images/s and so out of the time left."""
-        yield
-        self.throughput.restart()
+        """See `Throughput.paused`."""
+        with self.throughput.paused():
+            yield
 
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
+
+
+def step_bar(runtime: Runtime, plan: Plan) -> tqdm:
+    """The bar of a run's steps, on the main rank's terminal."""
+    hidden = not (runtime.is_main and sys.stderr.isatty())
+    return tqdm(total=plan.last, initial=plan.first, unit="step", disable=hidden, dynamic_ncols=True)
+
+
+def is_logged(done: int, frequent: int, plan: Plan) -> bool:
+    """Whether a line is due after so many steps: a multiple of `frequent`, the run's first and its last.
+
+    Not the first after a resume: a run that was interrupted logs what one that was not would have.
+    """
+    return done % frequent == 0 or done in (1, plan.last)
+
+
+def tell_skipped(metrics: MetricsWriter, done: int, loss: float, agreed: Agreed) -> None:
+    """Note a step that changed nothing, and why; fp16's search for its scale is nothing to be warned of."""
+    metrics.write("skipped", done, loss=loss)
+    if agreed.is_bad:
+        LOG.warning("step %d was not finite on some rank: it changed nothing, on any rank", done)
+    else:
+        LOG.info("step %d overflowed in fp16: it changed nothing, and the scale of the loss is halved", done)
 
 
 def gradient_text(norm: float) -> str:

@@ -196,8 +196,7 @@ class TrainStep:
         for parameter in self.head.parameters():
             if parameter.grad is not None:
                 overflow = overflow | ~torch.isfinite(parameter.grad).all()
-        # fp16 looks for its scale by overflowing; below 1 it is no longer the scale that is to blame.
-        is_bad = is_bad | (overflow & (self.loss_scale.scale <= 1)) if self.loss_scale.enabled else is_bad | overflow
+        is_bad = is_bad | (overflow & ~self.loss_scale.excuses(overflow))
         return self.vote.cast(is_bad=is_bad, overflow=overflow, stop=stop, save=save)
 
     def _update(self, lr: float, skip: torch.Tensor) -> None:

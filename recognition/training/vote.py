@@ -11,11 +11,15 @@ from recognition.runtime import Runtime
 
 
 class Agreed(NamedTuple):
-    """What all ranks found out together: the step changed nothing; somebody wants to stop; a checkpoint is due."""
+    """What all ranks found out together: the step changed nothing; somebody wants to stop; a checkpoint is due.
+
+    `is_bad`: it changed nothing for a loss or gradient that is not finite, and not in fp16's search for its scale.
+    """
 
     is_skipped: bool
     stop: bool
     save: bool
+    is_bad: bool = False
 
 
 NOTHING = Agreed(is_skipped=False, stop=False, save=False)
@@ -37,7 +41,7 @@ class Ballot(NamedTuple):
     def read(self) -> Agreed:
         """The votes as Python has them; waits for the device."""
         is_bad, overflow, stop, save = torch.stack(self).tolist()
-        return Agreed(bool(is_bad or overflow), bool(stop), bool(save))
+        return Agreed(bool(is_bad or overflow), bool(stop), bool(save), bool(is_bad))
 
 
 class Vote:

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from recognition.data.loader import Batch
+from recognition.log import LOG
 from recognition.runtime import Runtime
 from recognition.training.plan import Plan
-from recognition.training.progress import Progress, Throughput, duration
+from recognition.training.progress import Progress, Throughput, duration, tell_skipped
 from recognition.training.step import StepOutput
 from recognition.training.stopwatch import Stopwatch
 from recognition.training.stragglers import StragglerReport
-from recognition.training.vote import NOTHING
+from recognition.training.vote import NOTHING, Agreed
 from tests.training.linear_backbone import config
 
 OUTPUT = StepOutput(torch.tensor(2.5), torch.tensor(0.25), torch.tensor(7.0))
@@ -67,13 +68,25 @@ def test_rows_count_all_ranks_and_verification_is_kept_out(clock):
         clock[0] += 1000
     run_steps(progress, clock, (5, 6, 7), seconds=4.0)
     constant = {"kind": "train", "loss": 2.5, "grad_norm": 7.0, "target_cos": 0.25}
-    # 16 images in 2 s, then in 4 s; step n begins with image 16 * n, and an epoch has 40.
+    # 16 images in 2 s, then in 4 s, so in the second row 48 in 8 s, of which 1.5 s were waited; step n begins with
+    # image 16 * n, and an epoch has 40.
     assert rows == [
         {"step": 1, "epoch": 0, "lr": 0.1, "images_per_s": 8.0, "data_wait": 0.25, "eta_s": 7 * 2.0, **constant},
         {"step": 3, "epoch": 0, "lr": 0.1 * 3, "images_per_s": 8.0, "data_wait": 0.25, "eta_s": 5 * 2.0, **constant},
-        {"step": 6, "epoch": 2, "lr": 0.1 * 6, "images_per_s": 4.0, "data_wait": 0.125, "eta_s": 2 * 4.0, **constant},
+        {"step": 6, "epoch": 2, "lr": 0.1 * 6, "images_per_s": 6.0, "data_wait": 0.1875, "eta_s": 32 / 6, **constant},
         {"step": 8, "epoch": 2, "lr": 0.1 * 8, "images_per_s": 4.0, "data_wait": 0.125, "eta_s": 0.0, **constant},
     ]
+
+
+@pytest.mark.parametrize(
+    ("agreed", "level"), [(Agreed(True, False, False, is_bad=True), "WARNING"), (Agreed(True, False, False), "INFO")]
+)
+def test_a_search_for_the_scale_of_fp16_is_no_warning(caplog, agreed, level):
+    caplog.set_level("INFO", logger=LOG.name)
+    rows = Rows()
+    tell_skipped(rows, 7, 2.5, agreed)
+    assert rows == [{"kind": "skipped", "step": 7, "loss": 2.5}]
+    assert [record.levelname for record in caplog.records] == [level]
 
 
 def test_the_other_ranks_report_nothing(clock):

@@ -64,7 +64,7 @@ def test_the_longest_row_is_told_once_and_a_row_that_lasts_is_told_again():
 @pytest.mark.parametrize(("stop", "save"), [(False, False), (True, False), (False, True), (True, True)])
 def test_each_vote_is_read_under_its_own_name(kind, stop, save):
     ballot = cast(Vote(Runtime()), kind, stop=stop, save=save)
-    assert ballot.read() == Agreed(is_skipped=kind != GOOD, stop=stop, save=save)
+    assert ballot.read() == Agreed(is_skipped=kind != GOOD, stop=stop, save=save, is_bad=kind in (BAD, BOTH))
     assert ballot.skip.item() == float(kind != GOOD)
 
 
@@ -76,7 +76,7 @@ def wishes_of_ranks(runtime):
 
 
 def test_what_one_rank_says_holds_for_all():
-    everything, nothing = Agreed(is_skipped=True, stop=True, save=True), Agreed(False, False, False)
+    everything, nothing = Agreed(True, True, True, True), Agreed(False, False, False, False)
     assert run_ranks(wishes_of_ranks, 3) == [(everything, nothing, 1)] * 3
 
 

@@ -126,7 +126,7 @@ def test_two_ranks_end_where_one_with_the_doubled_batch_does(home):
     assert any((one[name] - start[name]).norm() > 1e-3 for name in one)
 
 
-def test_a_finished_run_is_left_as_it_is_and_another_config_refused_while_it_is_not(home, whole, monkeypatch):
+def test_a_finished_run_is_left_as_it_is(home, whole, monkeypatch):
     options = ("max_steps=4", "schedule=cosine", "using_tensorboard=True", "sample_every=2")
     before = stored(whole)
     monkeypatch.setattr(loop, "Batches", None)  # nothing is read
@@ -134,7 +134,7 @@ def test_a_finished_run_is_left_as_it_is_and_another_config_refused_while_it_is_
     assert equal(stored(whole), before)
 
 
-def test_a_resume_with_other_settings_or_data_is_refused(home, monkeypatch):
+def test_a_resume_with_other_settings_is_refused_and_with_other_shares_goes_on(home, monkeypatch):
     class Stops(LoraStep):
         def __call__(self, *args, **options):
             os.kill(os.getpid(), signal.SIGTERM)
