@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,9 +50,9 @@ class LoraBatch:
     wait_s: float = 0.0
 
 
-def drawn(seed: int, position: int, shape: tuple[int, ...], cfg: LoraConfig) -> tuple[Tensor, Tensor]:
+def drawn(position: int, shape: tuple[int, ...], cfg: LoraConfig) -> tuple[Tensor, Tensor]:
     """Time () and noise of `shape`, float32, of a position; the same on any machine."""
-    generator = keyed_generator(TRAINING, seed, position)
+    generator = keyed_generator(TRAINING, cfg.seed, position)
     t_1 = sample_t(1, mean=cfg.t_mean, std=cfg.t_std, generator=generator)
     return t_1[0], torch.randn(shape, generator=generator)
 
@@ -94,7 +94,7 @@ class Batches:
                     continue
                 started = time.perf_counter()
                 batch = ahead.pop(0).result()
-                group.append(LoraBatch(**{**batch.__dict__, "wait_s": time.perf_counter() - started}))
+                group.append(replace(batch, wait_s=time.perf_counter() - started))
                 if len(group) == len(self._parts):
                     yield group
                     group = []
@@ -116,10 +116,7 @@ class Batches:
         )
         samples = self._at(positions_B)
         latents = [self.latents(sample) for sample in samples]
-        draws = [
-            drawn(self.cfg.seed, int(position), tuple(x0_CHW.shape), self.cfg)
-            for position, x0_CHW in zip(positions_B, latents)
-        ]
+        draws = [drawn(int(position), tuple(x0_CHW.shape), self.cfg) for position, x0_CHW in zip(positions_B, latents)]
         return LoraBatch(
             positions_B,
             torch.stack(latents),
@@ -138,7 +135,7 @@ class Batches:
         """How many samples of a step, on all ranks, have a face loss by their kind, their reference and their time."""
         start = self.plan.samples + (step - self.plan.first) * self.plan.samples_a_step
         positions_G = np.arange(start, start + self.plan.samples_a_step)
-        t_G = torch.stack([drawn(self.cfg.seed, int(position), (0,), self.cfg)[0] for position in positions_G])
+        t_G = torch.stack([drawn(int(position), (0,), self.cfg)[0] for position in positions_G])
         weight_G = face_weight(t_G, self.cfg)
         return sum(sample.has_face and bool(weight) for sample, weight in zip(self._at(positions_G), weight_G))
 

@@ -63,7 +63,7 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
         return leave_finished(cfg, runtime)
     batches = Batches(samples, cfg, plan, runtime, cache=cache, prompts=prompts, references=references)
     take_step = LoraStep(models, cfg, runtime, face_loss=face_loss if cfg.use_face_loss else None)
-    watch = Watch(samples, cfg, runtime, **_recognisers(cfg, face_loss, runtime))
+    watch = Watch(take_step, batches, cfg, runtime, **_recognisers(cfg, face_loss, runtime))
     weights = {"vae": models.vae_sha256}
     if references is not None and cfg.use_face_loss:
         weights["arcface_weights"] = references.recogniser_sha256
@@ -80,7 +80,7 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
     ):
         progress = LoraProgress(cfg, runtime, metrics, plan)
         if plan.first == 0:
-            watch.after_step(0, plan.last, take_step, batches, metrics, run_dir)
+            watch.after_step(0, plan.last, metrics, run_dir)
         progress.throughput.restart()
         for step, parts in enumerate(batches, plan.first):
             lr = learning_rate(
@@ -91,7 +91,7 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
             done = step + 1
             progress.after_step(done, lr, output, parts)
             with progress.paused():
-                watch.after_step(done, plan.last, take_step, batches, metrics, run_dir)
+                watch.after_step(done, plan.last, metrics, run_dir)
                 now = Progressed(done, plan.samples_after(done))
                 is_stored = saving.after_step(now, output.agreed, is_best=False, is_last=done == plan.last)
                 if is_stored and runtime.is_main:

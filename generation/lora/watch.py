@@ -25,7 +25,6 @@ from generation.lora.batches import Batches, keyed_generator
 from generation.lora.config import LoraConfig
 from generation.lora.pictures import grid, img01_of, pixels_of, read_picture, save_png
 from generation.lora.prompts import stacked
-from generation.lora.samples import Samples
 from generation.lora.step import LoraStep
 from recognition.collectives import all_gather
 from recognition.log import LOG
@@ -67,21 +66,23 @@ class Watch:
 
     def __init__(
         self,
-        samples: Samples,
+        take_step: LoraStep,
+        batches: Batches,
         cfg: LoraConfig,
         runtime: Runtime,
         *,
         trained_by: FaceComparison | None,
         held_out: FaceComparison | None,
     ) -> None:
-        self.samples, self.cfg, self.runtime = samples, cfg, runtime
+        self.take_step, self.batches, self.cfg, self.runtime = take_step, batches, cfg, runtime
+        self.samples = batches.samples
         self.trained_by, self.held_out = trained_by, held_out
         self.first: dict[str, Any] | None = None
         # A gap grows between two looks by the same eyes at the same pictures.
         self.looks_by = [cfg.held_out_recogniser, cfg.monitor_samples, cfg.sample_steps]
-        faces = [index for index, sample in enumerate(samples.samples) if sample.has_face]
+        faces = [index for index, sample in enumerate(self.samples.samples) if sample.has_face]
         self.judged = faces[: cfg.monitor_samples] if trained_by or held_out else []
-        self.shown = list(range(min(cfg.num_samples, len(samples))))
+        self.shown = list(range(min(cfg.num_samples, len(self.samples))))
 
     def recall(self, first: Mapping[str, Any] | None) -> None:
         """Compare with this first look of a run from now on, if it was one like those that are to come."""
@@ -93,43 +94,39 @@ class Watch:
         judges = bool(self.judged) and every > 0 and (done % every == 0 or done == last)
         return judges, done == last or (done > 0 and show > 0 and done % show == 0)
 
-    def after_step(
-        self, done: int, last: int, take_step: LoraStep, batches: Batches, metrics: MetricsWriter, run_dir: Path
-    ) -> bool:
+    def after_step(self, done: int, last: int, metrics: MetricsWriter, run_dir: Path) -> bool:
         """Judge and show what is due (collective); True where anything was."""
         judges, shows = self.is_due(done, last)
         indices = sorted({*(self.judged if judges else ()), *(self.shown if shows else ())})
         if not indices:
             return False
         self.runtime.at("looking at generated pictures", done)
-        pixels = self.generate(indices, take_step, batches)
+        pixels = self.generate(indices)
         if self.runtime.is_main and shows:
             self._show({index: pixels[index] for index in self.shown}, done, metrics, run_dir)
         if self.runtime.is_main and judges:
-            self._note(self.judge([pixels[index] for index in self.judged], batches), done, metrics)
+            self._note(self.judge([pixels[index] for index in self.judged]), done, metrics)
         self.runtime.wait_for_all("a look at generated pictures")
         return True
 
     @torch.no_grad()
-    def generate(self, indices: Sequence[int], take_step: LoraStep, batches: Batches) -> dict[int, np.ndarray]:
+    def generate(self, indices: Sequence[int]) -> dict[int, np.ndarray]:
         """Pictures uint8 (S, S, 3) by sample, each from its own noise in `sample_steps` Euler steps; collective."""
         world = self.runtime.world
         each = -(-len(indices) // world)
         padded = [*indices, *[indices[-1]] * (each * world - len(indices))]
         own = padded[self.runtime.rank * each :][:each]
-        made_BHWC = torch.stack([self._picture(index, take_step, batches) for index in own])
+        made_BHWC = torch.stack([self._picture(index) for index in own])
         all_NHWC = all_gather(made_BHWC, self.runtime, what="generated pictures").cpu().numpy()
         return dict(zip(padded, all_NHWC))
 
-    def judge(self, pixels: Sequence[np.ndarray], batches: Batches) -> Look:
+    def judge(self, pixels: Sequence[np.ndarray]) -> Look:
         """What both recognisers make of the pictures of `judged`."""
         chosen = [self.samples[index] for index in self.judged]
-        refs = torch.stack(
-            [read_picture(s.row.path("ref_image"), self.cfg.image_size, fills=False) for s in chosen]
-        ).to(self.runtime.device)
+        refs = self.batches.reference_pictures(chosen).to(self.runtime.device)
         pictures = GivenPictures(torch.stack([img01_of(each) for each in pixels]).to(self.runtime.device))
         ref_keys = [sample.row.ref_image for sample in chosen]
-        names = [sample.row.image for sample in chosen] if batches.has_picture_keys else None
+        names = [sample.row.image for sample in chosen] if self.batches.has_picture_keys else None
         seen: list[FaceLossDetails | None] = []
         for recogniser in (self.trained_by, self.held_out):
             if recogniser is None:
@@ -141,14 +138,14 @@ class Watch:
         cosines = [None if details is None else _mean_cosine(details, valid_B) for details in seen]
         return Look(int(valid_B.sum()), *cosines)
 
-    def _picture(self, index: int, take_step: LoraStep, batches: Batches) -> Tensor:
+    def _picture(self, index: int) -> Tensor:
         sample = self.samples[index]
-        shape = batches.latents(sample).shape
+        shape = self.batches.latents(sample).shape
         device = self.runtime.device
         noise = torch.randn(1, *shape, generator=keyed_generator(LOOKING, self.cfg.seed, index)).to(device)
-        predict = partial(take_step.predict, stacked([batches.prompts(sample.row)]).to(device))
+        predict = partial(self.take_step.predict, stacked([self.batches.prompts(sample.row)]).to(device))
         latents = unrolled_estimate(predict, noise, torch.ones(1, device=device), steps=self.cfg.sample_steps)
-        return pixels_of(decode(take_step.models.vae, latents))[0]
+        return pixels_of(decode(self.take_step.models.vae, latents))[0]
 
     def _show(self, pixels: Mapping[int, np.ndarray], done: int, metrics: MetricsWriter, run_dir: Path) -> None:
         rows = []
@@ -160,8 +157,10 @@ class Watch:
             rows.append([ref, truth, made])
         picture_HWC = grid(rows)
         metrics.show("samples", picture_HWC, done)
+        path = run_dir / FOLDER / f"step-{done:08d}.png"
         try:
-            save_png(run_dir / FOLDER / f"step-{done:08d}.png", picture_HWC)
+            save_png(path, picture_HWC)
+            LOG.info("step %d  pictures: %s", done, path)
         except OSError as error:
             # A picture to look at is no reason to end the run.
             LOG.warning("no grid of step %d: %s: %s", done, error.strerror, error.filename)

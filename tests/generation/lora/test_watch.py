@@ -60,8 +60,7 @@ def test_both_recognisers_are_asked_about_the_pictures_that_are_shown(watched, h
     assert last["gap_growth"] == pytest.approx(last["gap"] - rows[0]["gap"])
     # The last pictures once more, from the adapter that was stored.
     cfg = small(home / "again", f"init={run_dir / 'adapter'}", faces=True)
-    made, batches, take_step = watch_of(cfg, Runtime())
-    pixels = made.generate([0, 1, 3], take_step, batches)
+    pixels = watch_of(cfg, Runtime()).generate([0, 1, 3])
     people = home / "people"
     for key, weights in (("train_cos", weights_file(people)), ("held_out_cos", held_out)):
         by_hand = [cosines(weights, people / f"p{index}.png", img01_of(pixels[index])) for index in (0, 1, 3)]
@@ -108,7 +107,7 @@ class Written:
 
 
 def test_the_alarm_is_raised_beyond_the_limit_and_not_before(home, monkeypatch):
-    made, _, _ = watch_of(small(home / "alarm", "monitor_gap=0.1", faces=True), Runtime())
+    made = watch_of(small(home / "alarm", "monitor_gap=0.1", faces=True), Runtime())
     told, written = Told(), Written()
     monkeypatch.setattr(LOG, "handlers", [told])
     for step, (train_cos, held_out_cos) in enumerate([(0.2, 0.1), (0.5, 0.35), (0.6, 0.35), (0.7, 0.7)]):
@@ -127,13 +126,12 @@ def watch_of(cfg, runtime):
     options = {"cache": parts.cache, "prompts": parts.prompts, "references": parts.references}
     batches = Batches(parts.samples, cfg, plan_steps(cfg, runtime.world, Progressed()), runtime, **options)
     comparison = parts.face_loss.face_loss.comparison
-    watch = Watch(parts.samples, cfg, runtime, trained_by=comparison, held_out=None)
-    return watch, batches, LoraStep(parts.models, cfg, runtime, face_loss=parts.face_loss)
+    take_step = LoraStep(parts.models, cfg, runtime, face_loss=parts.face_loss)
+    return Watch(take_step, batches, cfg, runtime, trained_by=comparison, held_out=None)
 
 
 def generated(runtime, cfg):
-    watch, batches, take_step = watch_of(cfg, runtime)
-    return watch.generate([0, 1, 4], take_step, batches)
+    return watch_of(cfg, runtime).generate([0, 1, 4])
 
 
 def test_pictures_are_the_same_whoever_makes_them(home):
@@ -146,14 +144,14 @@ def test_pictures_are_the_same_whoever_makes_them(home):
 
 
 def test_latents_that_the_cache_has_lost_are_named(home, tmp_path):
-    watch, batches, take_step = watch_of(small(home / "lost", f"cache={tmp_path / 'cache'}", faces=True), Runtime())
+    watch = watch_of(small(home / "lost", f"cache={tmp_path / 'cache'}", faces=True), Runtime())
     shutil.rmtree(tmp_path / "cache" / "latents")
     with pytest.raises(InputError, match=r"cache has lost the latents of .*faces\.jsonl:1; start the run again"):
-        watch.generate([0], take_step, batches)
+        watch.generate([0])
 
 
 def test_it_looks_when_it_was_asked_to(home):
-    made, _, _ = watch_of(small(home / "due", "monitor_every=3", "sample_every=4", faces=True), Runtime())
+    made = watch_of(small(home / "due", "monitor_every=3", "sample_every=4", faces=True), Runtime())
     due = [made.is_due(done, 10) for done in range(11)]
     assert [done for done, (judges, _) in enumerate(due) if judges] == [0, 3, 6, 9, 10]
     assert [done for done, (_, shows) in enumerate(due) if shows] == [4, 8, 10]
