@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from recognition.heads.classes import Class
 from recognition.heads.curves import bump, mixed, step, wave
-from recognition.heads.person import Beard, Colour
+from recognition.heads.paint import Paint, linear
+from recognition.heads.person import Beard
 from recognition.heads.skull import Skull
-
-if TYPE_CHECKING:
-    from recognition.heads.paint import Paint
 
 _SCLERA = (0.94, 0.92, 0.90)
 _TEETH, _MOUTH = (0.80, 0.77, 0.70), (0.10, 0.03, 0.03)
@@ -32,11 +28,6 @@ def paint_face(skull: Skull, u: np.ndarray, v: np.ndarray, rows: np.ndarray, pai
         chosen = np.flatnonzero(near)
         if chosen.size:
             painter(skull, u[chosen], side[chosen], v[chosen], rows[chosen], paint)
-
-
-def linear(colour: Colour) -> np.ndarray:
-    """An sRGB colour in linear light, float32 (3,)."""
-    return np.array([value * value for value in colour], np.float32)
 
 
 def _complexion(skull: Skull, u: np.ndarray, side: np.ndarray, v: np.ndarray, rows: np.ndarray, paint: Paint) -> None:

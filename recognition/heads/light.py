@@ -6,7 +6,7 @@ import numpy as np
 
 from recognition.heads.curves import step
 from recognition.heads.mesh import unit
-from recognition.heads.paint import Paint
+from recognition.heads.paint import Paint, linear
 from recognition.heads.scene import Scene
 
 
@@ -27,7 +27,7 @@ def lit(paint: Paint, normals_N3: np.ndarray, scene: Scene) -> np.ndarray:
     shine = 0.22 * scene.light_strength * gloss_N * shine * step(facing, 0, 0.3)
     # More from above and from the viewer's side.
     even = scene.ambient * open_N * (0.78 - 0.14 * normals_N3[:, 1] + 0.12 * normals_N3[:, 2])
-    lamp_colour = np.array([value * value for value in scene.light_colour], np.float32)
+    lamp_colour = linear(scene.light_colour)
     return colour_N3 * (even[:, None] + direct[:, None] * lamp_colour) + shine[:, None] * lamp_colour
 
 

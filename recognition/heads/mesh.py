@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Part(IntEnum):
-    """What a triangle belongs to; paint.py gives each its colours and classes."""
+    """What a triangle belongs to; painting.py gives each its colours and classes."""
 
     HEAD, LEFT_EAR, RIGHT_EAR, NECK, CLOTH, HAIR, FRAME = range(7)
 

@@ -12,7 +12,7 @@ from recognition.heads.camera import blurred, in_pixels, noise, projected
 from recognition.heads.classes import Class
 from recognition.heads.light import lit
 from recognition.heads.mesh import turned, unit
-from recognition.heads.paint import paint
+from recognition.heads.painting import paint
 from recognition.heads.parts import lens_edge
 from recognition.heads.person import Person
 from recognition.heads.posing import posed, wears_glasses

@@ -28,7 +28,7 @@ _TOP_CAP, _CHIN_CAP = -0.55, 0.74
 
 
 class Outline(NamedTuple):
-    """Cross sections of the skull at heights v: half width, and depth of front, back and widest place."""
+    """Cross sections of the skull at heights v: half width; depth of front, back and widest place; squareness."""
 
     half_width: np.ndarray
     front: np.ndarray
