@@ -26,13 +26,14 @@ from recognition.training.metrics import read_rows
 HTML, JSON = "index.html", "report.json"
 SCHEMA = "arcscale.lora.1"
 MAX_POINTS, GRID_PIXELS, JPEG_QUALITY = 1000, 1200, 88
-LABELS = {
-    "flow_loss": "flow loss",
-    "face_loss": "face loss",
-    "face_cos": "cosine of predictions in training",
-    "train_cos": "recogniser that trains",
-    "held_out_cos": "held-out recogniser",
-}
+LEGEND = {"train_cos": "recogniser that trains", "held_out_cos": "held-out recogniser"}
+# Of the table of first and last values; those of a look are of the same pictures from the same noise.
+ENDS = (
+    ("train", "flow_loss", "flow loss"),
+    ("train", "face_loss", "identity loss"),
+    ("monitor", "train_cos", "cosine of generated pictures, by the recogniser that trains"),
+    ("monitor", "held_out_cos", "cosine of generated pictures, by the held-out recogniser"),
+)
 
 
 def write_report(run_dir: Path, cfg: LoraConfig, facts: Mapping[str, Any]) -> Path:
@@ -53,7 +54,15 @@ def write_report(run_dir: Path, cfg: LoraConfig, facts: Mapping[str, Any]) -> Pa
     page = (
         page_environment(Path(__file__).parent, escape=True)
         .get_template("report.html")
-        .render({**found, "name": run_dir.name, "charts": _charts(found), "grid": _newest_grid(run_dir / GRIDS)})
+        .render(
+            {
+                **found,
+                "name": run_dir.name,
+                "ends": _ends(found),
+                "charts": _charts(found),
+                "grid": _newest_grid(run_dir / GRIDS),
+            }
+        )
     )
     out_dir = run_dir / "report"
     write_text(out_dir / JSON, json.dumps(found, indent=1, allow_nan=False) + "\n")
@@ -64,6 +73,16 @@ def write_report(run_dir: Path, cfg: LoraConfig, facts: Mapping[str, Any]) -> Pa
 def _columns(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, list]:
     rows = [rows[index] for index in spread(len(rows), MAX_POINTS)] if rows else []
     return {key: [row.get(key) for row in rows] for key in keys}
+
+
+def _ends(found: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """(what, first value, last value) of all that has any."""
+    ends = []
+    for kind, key, what in ENDS:
+        known = [value for value in found[kind][key] if value is not None]
+        if known:
+            ends.append((what, known[0], known[-1]))
+    return ends
 
 
 def _charts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -92,7 +111,7 @@ def _lines(columns: Mapping[str, list], keys: Sequence[str], unit: str) -> str:
         for place, key in enumerate(keys):
             values = [math.nan if value is None else value for value in columns[key]]
             marker = "." if len(values) < 30 else None
-            axes.plot(columns["step"], values, lw=1.6, marker=marker, label=LABELS[key], **line_style(place))
+            axes.plot(columns["step"], values, lw=1.6, marker=marker, label=LEGEND.get(key), **line_style(place))
         axes.set_xlabel("step")
         axes.set_ylabel(unit)
         if len(keys) > 1:

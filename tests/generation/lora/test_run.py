@@ -74,6 +74,8 @@ def test_the_report_has_the_figures_and_is_one_file(whole):
     page = (whole / "report" / "index.html").read_text()
     assert page.count("data:image/svg+xml") == 3  # flow loss, face loss, cosine
     assert page.count("data:image/jpeg") == 1
+    flow_loss = facts["train"]["flow_loss"]
+    assert f'<td>{flow_loss[0]:.3f}</td><td class="figure">{flow_loss[-1]:.3f}</td>' in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     card = (whole / "adapter" / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: diffusers\n")
