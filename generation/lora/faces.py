@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from generation.lora.cache import Cache, key_of
 from generation.lora.config import LoraConfig
 from generation.lora.models import Models
 from generation.lora.pictures import read_picture
+from generation.lora.rows import Row
 from recognition.embedding.network import file_sha256
 from recognition.errors import InputError
 from recognition.weights import weights_sha256
@@ -64,13 +66,21 @@ class References:
             self.comparison.known[name] = _reference(tensors)
         return self.comparison.known[name].found is not None
 
+    def finder_sha256(self, samples: Iterable[Row]) -> str:
+        """What tells the finder apart by what it finds in these samples: its network, or the boxes that it knows."""
+        finder = self.comparison.finder
+        if not _goes_by_names(finder):
+            return key_of(repr(finder))
+        names = {name for row in samples for name in (row.image, row.ref_image) if name is not None}
+        return key_of([_facts(finder, name) for name in sorted(names)])
+
     def picture_keys(self, names: list[str]) -> list[str] | None:
         """The names by which the finder knows the pictures to learn; None where it looks for itself.
 
         InputError where it knows by name, has to, and knows nothing of one.
         """
         finder = self.comparison.finder
-        if not isinstance(finder, PrecomputedFinder):
+        if not _goes_by_names(finder):
             return None
         unknown = next((name for name in names if name not in finder.faces), None)
         if unknown is None:
@@ -87,9 +97,13 @@ class References:
         return _tensors(reference)
 
 
+def _goes_by_names(finder: FaceFinder) -> bool:
+    return isinstance(finder, PrecomputedFinder)
+
+
 def _facts(finder: FaceFinder, name: str) -> Any:
     """All that a finder's finds in a picture depend on besides its pixels."""
-    if isinstance(finder, PrecomputedFinder):
+    if _goes_by_names(finder):
         found = finder.faces.get(name)
         return None if found is None else _tensors(Reference(found, (0, 0)))
     return repr(finder)

@@ -67,6 +67,7 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
     weights = {"vae": models.vae_sha256}
     if references is not None and cfg.use_face_loss:
         weights["arcface_weights"] = references.recogniser_sha256
+        weights["detector"] = references.finder_sha256(sample.row for sample in samples.samples if sample.has_face)
     state = LoraState(take_step, watch, cfg, weights)
     if opened.checkpoint is not None:
         state.restore(opened.checkpoint)

@@ -35,7 +35,7 @@ class LoraState:
     take_step: LoraStep
     watch: Watch
     cfg: LoraConfig
-    # By the key that names them, the hash of weights: a file may be another one under its old name.
+    # By the key that names it, the hash of what is in it: a file may be another one under its old name.
     weights: Mapping[str, str] = field(default_factory=dict)
 
     def replicated(self) -> dict[str, Tensor]:
@@ -65,14 +65,14 @@ class LoraState:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up where `checkpoint` was written, on any number of ranks.
 
-        InputError when it lacks what is needed, or was trained with other weights.
+        InputError when it lacks what is needed, or was trained with other models.
         """
         document = checkpoint.document(STATE)
         for key, digest in document["weights"].items():
             if self.weights.get(key, digest) != digest:
                 raise InputError(
-                    f"{key}={getattr(self.cfg, key)} has other weights now than when {checkpoint.path} was written; "
-                    "put the old ones back, or start anew with resume=False"
+                    f"{key}={getattr(self.cfg, key)} holds something else now than when {checkpoint.path} was written; "
+                    "put the old one back, or start anew with resume=False"
                 )
         fill_tensors(self.replicated(), checkpoint.tensor_file(REPLICATED))
         self.watch.recall(document["first_look"])

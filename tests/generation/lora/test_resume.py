@@ -76,9 +76,21 @@ def test_a_recogniser_that_was_replaced_is_noticed(home, tmp_path):
     options = (f"arcface_weights={recogniser}",)
     run(home / "replaced", "max_steps=1", *options, faces=True)
     shutil.copy(weights_file(home / "people", seed=1), recogniser)
-    with pytest.raises(InputError, match=r"arcface_weights=.*recogniser\.safetensors has other weights now") as error:
+    with pytest.raises(InputError, match=r"arcface_weights=.*safetensors holds something else now") as error:
         run(home / "replaced", "max_steps=2", *options, faces=True)
     assert "\n" not in str(error.value)
+
+
+def test_boxes_that_were_replaced_are_noticed_where_they_are_looked_at(home, tmp_path):
+    boxes = json.loads((home / "people" / "boxes.json").read_text())
+    path, options = tmp_path / "boxes.json", (f"detector={tmp_path / 'boxes.json'}",)
+    path.write_text(json.dumps(boxes))
+    run(home / "boxes", "max_steps=1", *options, faces=True)
+    path.write_text(json.dumps(boxes | {"another.png": None}))
+    run(home / "boxes", "max_steps=2", *options, faces=True)
+    path.write_text(json.dumps(boxes | {"p1.png": {"box": [1, 1, 20, 20]}}))
+    with pytest.raises(InputError, match=r"detector=.*boxes\.json holds something else now"):
+        run(home / "boxes", "max_steps=3", *options, faces=True)
 
 
 def test_fewer_steps_than_were_taken_are_no_steps(home):
