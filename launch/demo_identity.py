@@ -15,7 +15,7 @@ from recognition.command import run_command
 from recognition.demonstration import command, side_by_side
 
 # Enough to tell the people apart, and small enough for one core.
-RECOGNISER = ("image_size=32", "num_classes=250", "num_image=4000", "num_epoch=5", "verbose=0", "threads=1")
+RECOGNISER = ("image_size=32", "num_classes=250", "num_image=4000", "num_epoch=5", "verbose=1000", "threads=1")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ The transformer learns to draw somebody who answers a description; it is what Lo
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from generation.identity.flow import flow_loss, noised, sample_t
 from generation.identity.latents import decode, encode
 from generation.lora.families import Prompts
 from generation.lora.families.sd3 import SD3
+from recognition.atomic import write_text
 from recognition.command import run_command
 
 DOMAIN = 0x62617365  # "base"
@@ -57,7 +59,15 @@ def train_base(out: Path, *, seed: int, people: int, vae_steps: int, steps: int)
     transformer = train_transformer(latents_NCHW[:-HELD_OUT], prompts, steps=steps, seed=seed)
     for name, model in (("vae", vae), ("transformer", transformer)):
         model.save_pretrained(out / name)
+    _leave_out(out / "vae" / "config.json", "block_out_channels")
     print(f"models: {out / 'vae'} and {out / 'transformer'}", flush=True)
+
+
+def _leave_out(config: Path, key: str) -> None:
+    """Take a key out that diffusers writes of itself, and warns of when it reads it back."""
+    known = json.loads(config.read_text())
+    known.pop(key, None)
+    write_text(config, json.dumps(known, indent=2) + "\n")
 
 
 def as_img01(pixels: Sequence[np.ndarray]) -> Tensor:

@@ -206,8 +206,8 @@ def judged(pictures: Mapping[str, np.ndarray], people: Sequence[Person], recogni
 def interval(values_P: np.ndarray) -> Interval:
     """The mean over people, each of whom counts once, and what it may well have been with others."""
     mean = float(values_P.mean())
-    low, high = stats.t.interval(CONFIDENCE, len(values_P) - 1, loc=mean, scale=stats.sem(values_P))
-    return Interval(mean, float(low), float(high))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values_P) - 1) * stats.sem(values_P))
+    return Interval(mean, mean - half, mean + half)
 
 
 def _generated(models: Models, cfg: LoraConfig, person: Person, noises: int, runtime: Runtime) -> np.ndarray:
