@@ -42,7 +42,7 @@ def main() -> None:
         ],
     )
     lora = [
-        *("lora.py", "configs/demo_identity.py", f"data={people / 'faces.jsonl'}", f"detector={people / 'boxes.json'}"),
+        *("lora.py", "configs/lora_demo.py", f"data={people / 'faces.jsonl'}", f"detector={people / 'boxes.json'}"),
         *(f"transformer={base / 'transformer'}", f"vae={base / 'vae'}", f"seed={seed}"),
         *(f"arcface_weights={first}", f"held_out_recogniser={second}"),
     ]

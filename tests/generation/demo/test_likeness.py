@@ -107,7 +107,7 @@ def runs(tmp_path_factory, recognisers):
     made = []
     for weight in (0, 5):
         options_of_run = [f"face_loss_weight={weight}", f"output={home / f'weight-{weight}'}"]
-        made.append(train(load_lora_config(CONFIGS / "demo_identity.py", [*options, *options_of_run]), Runtime()))
+        made.append(train(load_lora_config(CONFIGS / "lora_demo.py", [*options, *options_of_run]), Runtime()))
     return home, *made
 
 
