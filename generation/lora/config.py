@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from generation.identity.comparison import ALIGN_MODES, GEN_FACE_SOURCES
 from recognition.backbones import require_known
+from recognition.checkpoint.manifest import parsed_json
 from recognition.config.rules import ABOVE_0, AT_LEAST_0, AT_LEAST_1, BELOW_1, CHOICES, RANGES, Rule, unknown_choice
 from recognition.config.source import CONFIGS_DIR, ConfigError, find_config, read_config_file, read_overrides
 from recognition.config.types import typed_values
@@ -201,6 +202,16 @@ def load_lora_config(path: str | Path, overrides: Sequence[str] = ()) -> LoraCon
         return LoraConfig(**values)
     except ConfigError as error:
         raise ConfigError(f"{given_by.get(error.key, path)}: {error}", key=error.key) from None
+
+
+def config_of_run(run_dir: Path) -> LoraConfig:
+    """The config of a run that began, as its folder has it; InputError where there is none."""
+    path = run_dir / "config.json"
+    try:
+        values = parsed_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run_dir} is no run of launch/lora.py: {path} cannot be read ({error})") from error
+    return LoraConfig(**typed_values(values, get_type_hints(LoraConfig), str(path), documented=DOCUMENTED))
 
 
 def base_values() -> dict[str, Any]:

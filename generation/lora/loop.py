@@ -11,16 +11,12 @@ from generation.identity.comparison import FaceComparison
 from generation.identity.evaluation import ArcFaceLoss
 from generation.identity.gate import Skips
 from generation.identity.wrappers import DifferentiableFaceLossWrapper
-from generation.lora.adapter import add_adapter
-from generation.lora.batches import Batches
-from generation.lora.cache import Cache
+from generation.lora.assembly import assemble
 from generation.lora.config import DOCUMENTED, FREE, NOT_HASHED, LoraConfig, base_values
-from generation.lora.faces import References, face_loss_of
 from generation.lora.finish import finish_run, keep_adapter
-from generation.lora.models import Models, open_models
+from generation.lora.models import Models
 from generation.lora.progress import LoraProgress
-from generation.lora.prompts import PromptReader
-from generation.lora.samples import Samples, prepare_samples
+from generation.lora.samples import Samples
 from generation.lora.state import LoraState, samples_a_step
 from generation.lora.step import LoraStep
 from generation.lora.watch import Watch
@@ -49,21 +45,16 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
     Goes on from the run's newest checkpoint where there is one (see `resume` in configs/lora_base.py). Stopped, after a
     checkpoint, when a signal asked any rank to stop.
     """
-    models = open_models(cfg, runtime.device)
-    add_adapter(models.transformer, cfg)
-    cache = Cache(cfg.cache_dir)
-    prompts = PromptReader(cfg, models.family, models.transformer.config, cache, runtime.device)
-    face_loss = face_loss_of(cfg, models, runtime.device) if cfg.arcface_weights and _looks_at_faces(cfg) else None
-    references = References.of(face_loss, cfg.image_size, cache) if face_loss is not None else None
-    samples = prepare_samples(cfg, models, prompts, references, cache, runtime)
+    parts = assemble(cfg, runtime)
+    models, samples, references = parts.models, parts.samples, parts.references
     facts = start_facts(runtime, config=config_sha256(cfg, NOT_HASHED), data=samples.sha256)
     opened = open_run(cfg, runtime, facts, free=FREE, data_key="data")
     plan = plan_steps(cfg, runtime.world, opened.progressed)
     if opened.was_finished and plan.first == plan.last:
         return leave_finished(cfg, runtime)
-    batches = Batches(samples, cfg, plan, runtime, cache=cache, prompts=prompts, references=references)
-    take_step = LoraStep(models, cfg, runtime, face_loss=face_loss if cfg.use_face_loss else None)
-    watch = Watch(take_step, batches, cfg, runtime, **_recognisers(cfg, face_loss, runtime))
+    batches = parts.batches(plan)
+    take_step = LoraStep(models, cfg, runtime, face_loss=parts.face_loss if cfg.use_face_loss else None)
+    watch = Watch(take_step, batches, cfg, runtime, **_recognisers(cfg, parts.face_loss, runtime))
     weights = {"vae": models.vae_sha256}
     if references is not None and cfg.use_face_loss:
         weights["arcface_weights"] = references.recogniser_sha256
@@ -83,14 +74,14 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
         if plan.first == 0:
             watch.after_step(0, plan.last, metrics, run_dir)
         progress.throughput.restart()
-        for step, parts in enumerate(batches, plan.first):
+        for step, micro_steps in enumerate(batches, plan.first):
             lr = learning_rate(
                 step, base=cfg.lr, total_steps=plan.total, warmup_steps=plan.warmup, schedule=cfg.schedule
             )
-            output = take_step(parts, step=step, lr=lr, stop=stop.is_set, save=saving.is_late)
+            output = take_step(micro_steps, step=step, lr=lr, stop=stop.is_set, save=saving.is_late)
             take_step.require_good(step)
             done = step + 1
-            progress.after_step(done, lr, output, parts)
+            progress.after_step(done, lr, output, micro_steps)
             with progress.paused():
                 watch.after_step(done, plan.last, metrics, run_dir)
                 now = Progressed(done, plan.samples_after(done))
@@ -165,10 +156,6 @@ def begin_run(
     limit = cfg.restart_limit
     require_progress(cfg.output_dir, opened.step, restarts=launched().restarts, limit=limit, runtime=runtime)
     return cfg.output_dir
-
-
-def _looks_at_faces(cfg: LoraConfig) -> bool:
-    return cfg.use_face_loss or cfg.monitor_every > 0
 
 
 def _recognisers(

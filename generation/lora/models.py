@@ -17,7 +17,7 @@ from recognition.errors import InputError
 from recognition.weights import weights_sha256
 
 TINY, TINY_VAE = "tiny-", "tiny"
-VAE_KIND = "AutoencoderKL"
+VAE_KINDS = ("AutoencoderKL", "AutoencoderTiny")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -94,8 +94,10 @@ def _vae(cfg: LoraConfig) -> nn.Module:
     if cfg.vae == TINY_VAE:
         return _built(tiny_vae, cfg.seed, DTYPES[cfg.vae_precision])
     folder, kind = _folder_of("vae", cfg.vae)
-    if kind != VAE_KIND:
-        raise InputError(f"{folder} holds a {kind}; a VAE is an {VAE_KIND} here")
+    if kind not in VAE_KINDS:
+        raise InputError(f"{folder} holds a {kind}; a VAE is an {' or '.join(VAE_KINDS)} here")
+    if cfg.face_window and kind != VAE_KINDS[0]:
+        raise InputError(f"face_window=True needs an {VAE_KINDS[0]}, and {folder} holds an {kind}; set it to False")
     return _read(kind, folder, DTYPES[cfg.vae_precision])
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from generation.identity.flow import Predict, unrolled_estimate
+from generation.identity.latents import decode
 from recognition.atomic import replacing
 from recognition.data.decode import open_image, upright_image
 from recognition.records.encode import fitted
@@ -41,6 +43,13 @@ def pixels_of(img01_BCHW: Tensor) -> Tensor:
     """Pictures in [0, 1] as uint8 (B, H, W, 3), as a file keeps them: what is beyond is cut off."""
     whole = (img01_BCHW.float().nan_to_num(0).clamp(0, 1) * 255).round()
     return whole.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+@torch.no_grad()
+def generated(predict: Predict, vae: nn.Module, noise_BCHW: Tensor, *, steps: int) -> Tensor:
+    """Pictures uint8 (B, S, S, 3) from latents that are all noise, in `steps` equal Euler steps."""
+    ones_B = torch.ones(len(noise_BCHW), device=noise_BCHW.device)
+    return pixels_of(decode(vae, unrolled_estimate(predict, noise_BCHW, ones_B, steps=steps)))
 
 
 def grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 
 from generation.identity.comparison import FaceComparison
-from generation.identity.flow import unrolled_estimate
 from generation.identity.gate import FaceLossDetails
-from generation.identity.latents import decode
 from generation.identity.pictures import GivenPictures
 from generation.lora.batches import Batches, keyed_generator
 from generation.lora.config import LoraConfig
-from generation.lora.pictures import grid, img01_of, pixels_of, read_picture, save_png
+from generation.lora.pictures import generated, grid, img01_of, pixels_of, read_picture, save_png
 from generation.lora.prompts import stacked
 from generation.lora.step import LoraStep
 from recognition.collectives import all_gather
@@ -144,8 +142,7 @@ class Watch:
         device = self.runtime.device
         noise = torch.randn(1, *shape, generator=keyed_generator(LOOKING, self.cfg.seed, index)).to(device)
         predict = partial(self.take_step.predict, stacked([self.batches.prompts(sample.row)]).to(device))
-        latents = unrolled_estimate(predict, noise, torch.ones(1, device=device), steps=self.cfg.sample_steps)
-        return pixels_of(decode(self.take_step.models.vae, latents))[0]
+        return generated(predict, self.take_step.models.vae, noise, steps=self.cfg.sample_steps)[0]
 
     def _show(self, pixels: Mapping[int, np.ndarray], done: int, metrics: MetricsWriter, run_dir: Path) -> None:
         rows = []

@@ -13,6 +13,7 @@ import pytest
 from configs import datasets, recipes
 from recognition.backbones import build_backbone
 from recognition.config import ConfigError, TrainConfig, base_values, load_config
+from tests.configs.experiments import EXPERIMENTS
 from tests.conftest import CONFIGS
 
 # Typed off arcface_torch's own files, whose values these are; its base.py is the 42nd file.
@@ -20,10 +21,6 @@ THEIRS = json.loads((Path(__file__).parent / "arcface_torch_values.json").read_t
 LOSSES = {f"ms1mv3_r50_{loss}" for loss in ("adaface", "magface", "curricular", "subcenter", "uniface")}
 DEMOS = {"demo_orl", "demo_heads"}
 OURS = {"faces_umd_mbf"} | DEMOS | LOSSES
-SHARED = ("__init__", "base", "datasets", "recipes")
-EXPERIMENTS = sorted(
-    path.stem for path in CONFIGS.glob("*.py") if path.stem not in SHARED and not path.stem.startswith("lora_")
-)
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
 
 

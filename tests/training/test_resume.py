@@ -37,6 +37,9 @@ SETTINGS = {
     "uniface": ("loss=uniface", "sample_rate=0.5"),
     "subcenters": ("loss=subcenter_arcface",),
 }
+# Go on by what others of the list have, too; what is their own is in tests/head.
+ALIKE = {"skip", "adaface", "uniface", "subcenters"}
+CHANGES = [(2, 1), (2, 3), (4, 2), *(pytest.param(*ranks, marks=pytest.mark.nightly) for ranks in [(2, 4), (1, 2)])]
 
 
 def run(runtime, folder, *overrides):
@@ -59,7 +62,9 @@ def losses(run_dir):
     return [(row["step"], row["loss"], row["lr"], row["epoch"]) for row in read_rows(run_dir, "train")]
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly) if name in ALIKE else name for name in SETTINGS]
+)
 def test_a_run_in_turns_is_the_run_in_one_go(tmp_path, name):
     (whole,) = run_ranks(without_report, 1, tmp_path / "whole", *SETTINGS[name])
     for steps in (3, 5, STEPS):
@@ -69,8 +74,15 @@ def test_a_run_in_turns_is_the_run_in_one_go(tmp_path, name):
     assert losses(parts) == losses(whole)
 
 
-@pytest.mark.parametrize("name", ["sgd", "sampled", "sampled adamw", "average", "dropout"])
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "world"),
+    [("sgd", 2), ("sampled adamw", 3), ("average", 2), ("dropout", 2)]
+    + [
+        pytest.param(name, world, marks=pytest.mark.nightly)
+        for name, world in [("sgd", 3), ("sampled", 2), ("sampled", 3), ("sampled adamw", 2), ("average", 3)]
+    ]
+    + [pytest.param("dropout", 3, marks=pytest.mark.nightly)],
+)
 def test_so_it_is_on_several_ranks(tmp_path, name, world):
     run_ranks(without_report, world, tmp_path / "whole", *SETTINGS[name])
     for steps in (2, 5, STEPS):
@@ -110,8 +122,8 @@ def weights_of(run_dir, step):
     return backbone, torch.cat(tables)
 
 
-@pytest.mark.parametrize(("written", "read"), [(2, 1), (2, 3), (2, 4), (4, 2), (1, 2)])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(("written", "read"), CHANGES)
+@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adamw", marks=pytest.mark.nightly)])
 def test_another_number_of_ranks_goes_on_with_the_same_losses_and_weights(tmp_path, written, read, optimizer):
     """Ten steps after a change of ranks, 101 classes in uneven shards; without BatchNorm, whose batch is a rank's."""
     options = ("optimizer=adamw", "lr=0.001") if optimizer == "adamw" else ()
@@ -257,7 +269,9 @@ def test_resume_false_starts_anew_and_true_wants_a_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", ["num_workers=0", "val_targets=[]", "frequent=3", "checkpoint_steps=1", "notes=hello"]
+    "change",
+    ["val_targets=[]", "checkpoint_steps=1"]
+    + [pytest.param(change, marks=pytest.mark.nightly) for change in ("num_workers=0", "frequent=3", "notes=hello")],
 )
 def test_what_only_says_where_and_how_it_runs_may_change(tmp_path, change):
     whole = run(Runtime(), tmp_path / "whole")

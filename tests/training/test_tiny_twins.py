@@ -9,16 +9,15 @@ from recognition.config import load_config
 from recognition.runtime import Runtime
 from recognition.training.loop import train
 from recognition.training.metrics import read_rows
+from tests.configs.experiments import EXPERIMENTS
 from tests.conftest import ROOT
 from tests.training.small_runs import unreported
 
-SHARED = ("__init__", "datasets", "recipes")
 # Verified and reported on; a config has no say in how, and it would take most of the time of all the others.
 WHOLE = "glint360k_r50"
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in SHARED)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [*EXPERIMENTS, "base"])
 def test_tiny_twin_runs(name, tmp_path):
     overrides = ["tiny=True", f"output={tmp_path / 'run'}", "max_steps=2"]
     overrides += ["export_onnx=False", "using_tensorboard=False"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -11,16 +10,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from generation.identity.wrappers import DifferentiableFaceLossWrapper
-from generation.lora.adapter import add_adapter
-from generation.lora.cache import Cache
 from generation.lora.config import LoraConfig, load_lora_config
-from generation.lora.faces import References, face_loss_of
 from generation.lora.loop import train
-from generation.lora.models import Models, open_models
 from generation.lora.pictures import pixels_of
-from generation.lora.prompts import PromptReader
-from generation.lora.samples import Samples, prepare_samples
 from recognition.runtime import Runtime
 from tests.conftest import CONFIGS
 from tests.generation.identity.drawn_faces import BOX, SIDE, portraits, weights_file
@@ -80,29 +72,6 @@ def small(folder: Path, *overrides: str, faces: bool = False) -> LoraConfig:
 def run(folder: Path, *overrides: str, faces: bool = False, runtime: Runtime | None = None) -> Path:
     """The folder of that run, finished."""
     return train(small(folder, *overrides, faces=faces), runtime or Runtime())
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a run has before its first step."""
-
-    models: Models
-    face_loss: DifferentiableFaceLossWrapper | None
-    references: References | None
-    cache: Cache
-    prompts: PromptReader
-    samples: Samples
-
-
-def opened(cfg: LoraConfig, runtime: Runtime) -> Opened:
-    """The models with an adapter, and the samples, of a run."""
-    models, cache = open_models(cfg, runtime.device), Cache(cfg.cache_dir)
-    add_adapter(models.transformer, cfg)
-    prompts = PromptReader(cfg, models.family, models.transformer.config, cache, runtime.device)
-    face_loss = face_loss_of(cfg, models, runtime.device) if cfg.use_face_loss else None
-    references = None if face_loss is None else References.of(face_loss, cfg.image_size, cache)
-    samples = prepare_samples(cfg, models, prompts, references, cache, runtime)
-    return Opened(models, face_loss, references, cache, prompts, samples)
 
 
 def adapter(run_dir: Path) -> dict[str, torch.Tensor]:

@@ -6,10 +6,11 @@ import resource
 import pytest
 import torch
 
+from generation.lora.assembly import assemble
 from generation.lora.cache import Cache
 from recognition.errors import InputError
 from recognition.runtime import Runtime
-from tests.generation.lora.small_lora import opened, small
+from tests.generation.lora.small_lora import small
 from tests.ranks import run_ranks
 
 BIG = {"x": torch.zeros(1 << 16)}
@@ -44,7 +45,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 
 def prepared_alone(runtime, cfg):
-    made = opened(cfg, Runtime())  # knows nothing of the other rank: another run
+    made = assemble(cfg, Runtime())  # knows nothing of the other rank: another run
     return made.samples, [made.cache.get("latents", sample.latents_key)["latents"] for sample in made.samples.samples]
 
 
@@ -59,7 +60,7 @@ def test_two_runs_at_once_may_fill_one_cache(home, tmp_path):
 
 
 def prepared_without_room(runtime, cfg):
-    error = without_room(opened, cfg, runtime)
+    error = without_room(assemble, cfg, runtime)
     return type(error), str(error)
 
 
@@ -77,4 +78,4 @@ def test_nor_because_its_folder_cannot_be_made(home, tmp_path):
     (tmp_path / "file").write_text("")
     cfg = small(home / "run", "on_bad_row=skip", f"cache={tmp_path / 'file'}")
     with pytest.raises(InputError, match=r"file/latents/.* cannot be written \(.*set cache to another folder"):
-        opened(cfg, Runtime())
+        assemble(cfg, Runtime())

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from generation.lora.assembly import assemble
 from generation.lora.cache import Cache
 from generation.lora.families import families
 from generation.lora.models import open_models
@@ -17,7 +18,7 @@ from generation.lora.prompts import EMBEDS, KIND, POOLED, PromptReader
 from generation.lora.rows import Row
 from recognition.errors import InputError
 from recognition.runtime import Runtime
-from tests.generation.lora.small_lora import adapter, opened, people, read_back, run, small, write_rows
+from tests.generation.lora.small_lora import adapter, people, read_back, run, small, write_rows
 
 TOKENS = 8
 CPU = torch.device("cpu")
@@ -169,10 +170,10 @@ def test_a_whole_run_may_have_prompts_of_text(home, pipelines, tmp_path):
     assert len(adapter(run(home / "texts", *options))) == 14
     # The same words by other encoders are other data.
     source = shutil.copytree(folder, tmp_path / "source")
-    before = opened(small(home / "texts", *options, f"text_encoders={source}"), Runtime()).samples.sha256
+    before = assemble(small(home / "texts", *options, f"text_encoders={source}"), Runtime()).samples.sha256
     path = source / "text_encoder_2" / "model.safetensors"
     save_file({name: value + 0.01 for name, value in load_file(path).items()}, path, metadata={"format": "pt"})
-    after = opened(small(home / "texts", *options, f"text_encoders={source}"), Runtime()).samples.sha256
+    after = assemble(small(home / "texts", *options, f"text_encoders={source}"), Runtime()).samples.sha256
     assert before != after
 
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from generation.lora import loop
+from generation.lora.assembly import Assembled
 from generation.lora.step import LoraStep
 from recognition.checkpoint.layout import REPLICATED, find_checkpoint
 from recognition.errors import InputError, Stopped
@@ -131,7 +132,7 @@ def test_two_ranks_end_where_one_with_the_doubled_batch_does(home):
 def test_a_finished_run_is_left_as_it_is(home, whole, monkeypatch):
     options = ("max_steps=4", "schedule=cosine", "using_tensorboard=True", "sample_every=2")
     before = stored(whole)
-    monkeypatch.setattr(loop, "Batches", None)  # nothing is read
+    monkeypatch.setattr(Assembled, "batches", None)  # nothing is read
     assert run(whole, *options, faces=True) == whole
     assert equal(stored(whole), before)
 

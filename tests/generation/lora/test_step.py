@@ -11,14 +11,14 @@ from torch import nn
 from generation.alignment import box_matrices, crop, square_boxes
 from generation.identity import latents, pictures
 from generation.lora import step as step_module
-from generation.lora.batches import Batches
+from generation.lora.assembly import assemble
 from generation.lora.families import Prompts
 from generation.lora.loop import plan_steps
 from generation.lora.step import LoraStep
 from recognition.errors import InputError
 from recognition.runtime import Runtime
 from recognition.training.plan import Progressed
-from tests.generation.lora.small_lora import opened, small
+from tests.generation.lora.small_lora import small
 from tests.ranks import run_ranks
 
 
@@ -27,13 +27,11 @@ class Ready:
 
     def __init__(self, cfg, runtime=None, *, awake=True, smooth=False):
         runtime = runtime or Runtime()
-        self.cfg, parts = cfg, opened(cfg, runtime)
+        self.cfg, parts = cfg, assemble(cfg, runtime)
         self.models, self.face_loss, self.references = parts.models, parts.face_loss, parts.references
         self.step = LoraStep(self.models, cfg, runtime, face_loss=self.face_loss)
         plan = plan_steps(cfg, runtime.world, Progressed())
-        self.batches = Batches(
-            parts.samples, cfg, plan, runtime, cache=parts.cache, prompts=parts.prompts, references=self.references
-        )
+        self.batches = parts.batches(plan)
         if smooth:  # at a kink of its slopes, a recogniser's gradient leaps by more than rounding
             for part in self.face_loss.face_loss.backbone.network.modules():
                 if isinstance(part, nn.PReLU):

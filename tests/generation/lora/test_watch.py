@@ -9,13 +9,14 @@ import torch
 
 from generation.alignment import box_matrices, crop, square_boxes
 from generation.backbone import FrozenBackbone
+from generation.lora.assembly import assemble
 from generation.lora.pictures import img01_of, read_picture
 from generation.lora.watch import Look, Watch, gap_growth
 from recognition.errors import InputError
 from recognition.log import LOG
 from recognition.runtime import Runtime
 from tests.generation.identity.drawn_faces import weights_file
-from tests.generation.lora.small_lora import opened, rows_of, run, small
+from tests.generation.lora.small_lora import rows_of, run, small
 from tests.ranks import run_ranks
 
 
@@ -117,14 +118,12 @@ def test_the_alarm_is_raised_beyond_the_limit_and_not_before(home, monkeypatch):
 
 
 def watch_of(cfg, runtime):
-    from generation.lora.batches import Batches
     from generation.lora.loop import plan_steps
     from generation.lora.step import LoraStep
     from recognition.training.plan import Progressed
 
-    parts = opened(cfg, runtime)
-    options = {"cache": parts.cache, "prompts": parts.prompts, "references": parts.references}
-    batches = Batches(parts.samples, cfg, plan_steps(cfg, runtime.world, Progressed()), runtime, **options)
+    parts = assemble(cfg, runtime)
+    batches = parts.batches(plan_steps(cfg, runtime.world, Progressed()))
     comparison = parts.face_loss.face_loss.comparison
     take_step = LoraStep(parts.models, cfg, runtime, face_loss=parts.face_loss)
     return Watch(take_step, batches, cfg, runtime, trained_by=comparison, held_out=None)

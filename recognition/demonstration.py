@@ -1,0 +1,78 @@
+"""The commands of a demonstration: printed as a user would type them, run one after the other or side by side."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from recognition.errors import InputError
+
+LAUNCH = Path(__file__).parents[1] / "launch"
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}  # unless the user says otherwise
+
+
+def command(script: str, *words: object, ranks: int = 1) -> None:
+    """Run a script of launch/, or with "-m" a module, on `ranks` processes; InputError when it fails."""
+    shown, run = _lines(script, words, ranks)
+    print(f"$ {shown}", flush=True)
+    _require_success(subprocess.run(run, env={**ENVIRONMENT, **os.environ}).returncode, "the command above")
+
+
+def side_by_side(**groups: Sequence[Sequence[object]]) -> None:
+    """Run the commands of each group in turn, all groups at once, each line of output behind its group's name.
+
+    InputError when one fails; the others are ended then, as they are by Ctrl-C.
+    """
+    running: dict[str, subprocess.Popen] = {}
+    is_over = False
+
+    def run_group(name: str, commands: Sequence[Sequence[object]]) -> None:
+        for script, *words in commands:
+            if is_over:
+                return
+            shown, run = _lines(str(script), words, 1)
+            print(f"[{name}] $ {shown}", flush=True)
+            process = subprocess.Popen(
+                run,
+                env={"PYTHONUNBUFFERED": "1", **ENVIRONMENT, **os.environ},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+            running[name] = process
+            if is_over:  # since the look above
+                process.terminate()
+            for line in process.stdout:
+                print(f"[{name}] {line}", end="", flush=True)
+            _require_success(process.wait(), f"[{name}] {shown}")
+
+    with ThreadPoolExecutor(len(groups)) as pool:
+        started = [pool.submit(run_group, name, commands) for name, commands in groups.items()]
+        try:
+            ended = wait(started, return_when=FIRST_EXCEPTION).done
+            for future in ended:
+                future.result()
+        finally:
+            is_over = True
+            for process in running.values():
+                process.terminate()
+
+
+def _lines(script: str, words: Sequence[object], ranks: int) -> tuple[str, list[str]]:
+    """A command for people, and the same for this machine's Python."""
+    is_module = script == "-m"
+    line = [script if is_module else os.path.relpath(LAUNCH / script), *map(str, words)]
+    torchrun = ["--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
+    shown = shlex.join([*(["torchrun", *torchrun] if torchrun else ["python"]), *line])
+    return shown, [sys.executable, *(["-m", "torch.distributed.run", *torchrun] if torchrun else []), *line]
+
+
+def _require_success(code: int, what: str) -> None:
+    if code != 0:
+        raise InputError(f"{what} ended with exit code {code}; its message says why")
