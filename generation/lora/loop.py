@@ -21,18 +21,16 @@ from generation.lora.state import LoraState, samples_a_step
 from generation.lora.step import LoraStep
 from generation.lora.watch import Watch
 from recognition.config import describe_config
-from recognition.environment import launched
 from recognition.errors import InputError
-from recognition.log import LOG, end_log, start_log
-from recognition.provenance import add_provenance, config_sha256, start_facts
+from recognition.log import LOG, end_log
+from recognition.provenance import config_sha256, start_facts
 from recognition.runtime import Runtime
-from recognition.training.assembly import leave_finished
+from recognition.training.assembly import enter_run, leave_finished
 from recognition.training.loop import stop_here
-from recognition.training.metrics import MetricsWriter, import_wandb
+from recognition.training.metrics import MetricsWriter
 from recognition.training.plan import Plan, Progressed
 from recognition.training.preemption import StopRequest
-from recognition.training.restarts import require_progress
-from recognition.training.run_directory import Opened, open_run, prepare_run_directory, status_of
+from recognition.training.run_directory import Opened, open_run, status_of
 from recognition.training.saving import Saving
 from recognition.training.schedule import learning_rate
 
@@ -124,20 +122,12 @@ def begin_run(
 
     GivingUp when restarts do not bring the run any further.
     """
-    if cfg.using_wandb:
-        import_wandb()
-    if runtime.is_main:
-        aside = prepare_run_directory(cfg, goes_on=opened.checkpoint is not None)
-        start_log(cfg.output_dir)
+
+    def tell(of_folder: list[str]) -> None:
         LOG.info("%s", describe_config(cfg, base_values(), DOCUMENTED))
-        for remark in opened.remarks:
+        resumed = [] if opened.checkpoint is None else resumed_remarks(opened, plan)
+        for remark in (*of_folder, *resumed):
             LOG.info("note: %s", remark)
-        if aside is not None:
-            LOG.info("note: an earlier run was there: it is now %s", aside)
-        if opened.checkpoint is not None:
-            LOG.info("note: going on from %s: step %d of %d", opened.checkpoint.path, plan.first, plan.last)
-            if (before := samples_a_step(opened.document)) != plan.samples_a_step:
-                LOG.info("note: a step has %d sample(s) now, and had %d", plan.samples_a_step, before)
         trained = sum(p.numel() for p in models.transformer.parameters() if p.requires_grad)
         whole = sum(p.numel() for p in models.transformer.parameters())
         faces = f", {samples.num_faces} with a face" if samples.num_faces else ""
@@ -151,11 +141,16 @@ def begin_run(
             "%d rank(s) on %s, %s, %d sample(s) a step; run directory %s",
             *(runtime.world, runtime.device.type, cfg.precision, plan.samples_a_step, cfg.output_dir),
         )
-        add_provenance(cfg.output_dir, facts)
-    runtime.wait_for_all("the start of the run")
-    limit = cfg.restart_limit
-    require_progress(cfg.output_dir, opened.step, restarts=launched().restarts, limit=limit, runtime=runtime)
-    return cfg.output_dir
+
+    return enter_run(cfg, runtime, opened, facts, tell=tell)
+
+
+def resumed_remarks(opened: Opened, plan: Plan) -> list[str]:
+    """Where the run goes on, and what is not as it was."""
+    remarks = [f"going on from {opened.checkpoint.path}: step {plan.first} of {plan.last}"]
+    if (before := samples_a_step(opened.document)) != plan.samples_a_step:
+        remarks.append(f"a step has {plan.samples_a_step} sample(s) now, and had {before}")
+    return remarks
 
 
 def _recognisers(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -128,28 +129,42 @@ def begin_run(
 
     GivingUp when restarts do not bring the run any further.
     """
+
+    def tell(of_folder: list[str]) -> None:
+        resumed = [] if opened.checkpoint is None else resumed_remarks(opened, plan, runtime)
+        LOG.info("%s", describe_config(cfg))
+        LOG.info("data: %s", looked)
+        for remark in (*remarks, *looked.remarks, *of_folder, *resumed):
+            LOG.info("note: %s", remark)
+        LOG.info(
+            "%d rank(s) on %s, %s, %d image(s) a step; run directory %s",
+            *(runtime.world, runtime.device.type, cfg.precision_used, plan.samples_a_step, cfg.output_dir),
+        )
+
+    return enter_run(cfg, runtime, opened, facts, tell=tell)
+
+
+class EntryConfig(RunConfig, Protocol):
+    """What entering a run's folder asks of a config besides."""
+
+    using_wandb: bool
+    restart_limit: int
+
+
+def enter_run(
+    cfg: EntryConfig, runtime: Runtime, opened: Opened, facts: dict[str, Any], *, tell: Callable[[list[str]], None]
+) -> Path:
+    """Create a run's folder, or go on in it, and start its log; every rank gets the path.
+
+    `tell`, on the main rank, begins the log; it gets the remarks on what was found in the folder. InputError where
+    wandb is wanted and missing, GivingUp when restarts do not bring the run any further.
+    """
     if cfg.using_wandb:
         import_wandb()
     if runtime.is_main:
         aside = prepare_run_directory(cfg, goes_on=opened.checkpoint is not None)
         start_log(cfg.output_dir)
-        remarks = [*remarks, *looked.remarks, *opened.remarks]
-        if aside is not None:
-            remarks.append(f"an earlier run was there: it is now {aside}")
-        if opened.checkpoint is not None:
-            remarks += resumed_remarks(opened, plan, runtime)
-        LOG.info("%s", describe_config(cfg))
-        LOG.info("data: %s", looked)
-        for remark in remarks:
-            LOG.info("note: %s", remark)
-        LOG.info(
-            "%d rank(s) on %s, %s, %d image(s) a step; run directory %s",
-            runtime.world,
-            runtime.device.type,
-            cfg.precision_used,
-            plan.samples_a_step,
-            cfg.output_dir,
-        )
+        tell([*opened.remarks, *([] if aside is None else [f"an earlier run was there: it is now {aside}"])])
         add_provenance(cfg.output_dir, facts)
     runtime.wait_for_all("the start of the run")
     limit = cfg.restart_limit
