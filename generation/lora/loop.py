@@ -68,7 +68,7 @@ def train(cfg: LoraConfig, runtime: Runtime) -> Path:
         MetricsWriter(run_dir if runtime.is_main else None, cfg, plan=plan) as metrics,
         Saving(run_dir, state, cfg=cfg, runtime=runtime, facts=facts, goes_on_from=opened.step) as saving,
     ):
-        progress = LoraProgress(cfg, runtime, metrics, plan)
+        progress = LoraProgress(cfg, runtime, metrics, plan, state.since)
         if plan.first == 0:
             watch.after_step(0, plan.last, metrics, run_dir)
         progress.throughput.restart()

@@ -18,23 +18,25 @@ from recognition.training.progress import Throughput, duration, gradient_text, i
 class LoraProgress:
     """The bar and, every `frequent` steps, one row of metrics and a line: means over the steps since the last."""
 
-    def __init__(self, cfg: LoraConfig, runtime: Runtime, metrics: MetricsWriter, plan: Plan) -> None:
+    def __init__(
+        self, cfg: LoraConfig, runtime: Runtime, metrics: MetricsWriter, plan: Plan, since: list[StepOutput]
+    ) -> None:
         self.cfg, self.runtime, self.metrics, self.plan = cfg, runtime, metrics, plan
-        self.throughput, self.since = Throughput(), list[StepOutput]()
+        # On all ranks, and in the checkpoints: a run that goes on logs the means that one without a break would have.
+        self.throughput, self.since = Throughput(), since
         self.bar = step_bar(runtime, plan)
 
     def after_step(self, done: int, lr: float, output: StepOutput, batches: Sequence[LoraBatch]) -> None:
         """Count a step, and log it where it is due."""
         self.throughput.add(self.plan.samples_a_step, sum(batch.wait_s for batch in batches))
         self.bar.update()
-        if not self.runtime.is_main:
-            return
-        if output.agreed.is_skipped:
-            tell_skipped(self.metrics, done, output.loss, output.agreed)
-        else:
+        if not output.agreed.is_skipped:
             self.since.append(output)
+        elif self.runtime.is_main:
+            tell_skipped(self.metrics, done, output.loss, output.agreed)
         if is_logged(done, self.cfg.frequent, self.plan) and self.since:
-            self._log(done, lr)
+            if self.runtime.is_main:
+                self._log(done, lr)
             self.since.clear()
 
     def _log(self, done: int, lr: float) -> None:

@@ -1,4 +1,4 @@
-"""All that a LoRA run must find again to go on as if nothing had been: adapter, optimizer, scale, votes, first look."""
+"""All that a LoRA run must find again to go on exactly: adapter, optimizer, scale, votes, first look, untold steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from generation.lora.config import LoraConfig
-from generation.lora.step import LoraStep
+from generation.lora.step import LoraStep, StepOutput
 from generation.lora.watch import Watch
 from recognition.checkpoint.layout import REPLICATED, STATE
 from recognition.checkpoint.opening import Checkpoint
@@ -18,6 +18,7 @@ from recognition.config import config_json
 from recognition.errors import InputError
 from recognition.training.plan import Progressed
 from recognition.training.state import fill_tensors, optimizer_memory
+from recognition.training.vote import Agreed
 
 ADAPTER = "adapter."
 
@@ -37,6 +38,8 @@ class LoraState:
     cfg: LoraConfig
     # By the key that names it, the hash of what is in it: a file may be another one under its old name.
     weights: Mapping[str, str] = field(default_factory=dict)
+    # The steps since the last line of the log, which tells their means.
+    since: list[StepOutput] = field(default_factory=list)
 
     def replicated(self) -> dict[str, Tensor]:
         """The live tensors, equal on all ranks, by name; a restore writes into them."""
@@ -59,6 +62,7 @@ class LoraState:
             "world": self.take_step.runtime.world,
             "first_look": self.watch.first,
             "weights": dict(self.weights),
+            "since": [asdict(output) for output in self.since],
             "config": json.loads(config_json(self.cfg)),
         }
 
@@ -76,3 +80,4 @@ class LoraState:
                 )
         fill_tensors(self.replicated(), checkpoint.tensor_file(REPLICATED))
         self.watch.recall(document["first_look"])
+        self.since[:] = [StepOutput(**{**row, "agreed": Agreed(*row["agreed"])}) for row in document["since"]]

@@ -49,7 +49,7 @@ def finished(runtime, folder, *options):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_it_goes_on_bit_for_bit(home, mode):
-    options = (*MODES[mode], f"max_steps={STEPS}")
+    options = (*MODES[mode], f"max_steps={STEPS}", "frequent=2")
     whole, parts = home / f"{mode}-whole", home / f"{mode}-parts"
     run(whole, *options, faces=True)
     assert 0 < interrupted(None, parts, *options) < STEPS
