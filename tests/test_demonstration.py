@@ -80,8 +80,16 @@ def test_groups_run_at_once_and_their_commands_in_turn(scripts, capfd):
 
 
 def test_where_one_group_fails_the_others_are_ended(scripts):
-    (scripts / "fail.py").write_text("raise SystemExit(3)")
-    (scripts / "long.py").write_text("import time; time.sleep(600)")
+    (scripts / "fail.py").write_text(
+        "import pathlib, time\nwhile not pathlib.Path('ready').exists(): time.sleep(0.01)\nraise SystemExit(3)"
+    )
+    # Ended, it says that all is well: the next of its group must not begin.
+    (scripts / "long.py").write_text(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+        "open('ready', 'w')\n"
+        "time.sleep(600)"
+    )
     (scripts / "never.py").write_text("open('never', 'w')")
     started = time.monotonic()
     with pytest.raises(InputError, match=r"\[bad\] python fail.py ended with exit code 3"):
