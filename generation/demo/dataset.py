@@ -14,10 +14,10 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from generation.demo.people import SIDE, portraits, words_as_vectors
-from generation.lora.pictures import save_png
 from recognition.atomic import write_text
 from recognition.command import run_command
 from recognition.faces.alignment import template_points
+from recognition.grid import save_png
 
 DOMAIN = 0x6C6F7261  # "lora"
 UNSEEN = "unseen"

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
 
-from generation.lora.pictures import grid
 from recognition.atomic import write_text
 from recognition.chart import FAINT, INK, line_style, svg
+from recognition.grid import grid
 from recognition.page import data_uri, page_environment
 from recognition.strict_json import finite
 

@@ -1,22 +1,17 @@
-"""Pictures of a run: read from files, generated ones as bytes, several as one grid."""
+"""Pictures of a run: read from files, and generated ones as bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from generation.identity.flow import Predict, unrolled_estimate
 from generation.identity.latents import decode
-from recognition.atomic import replacing
 from recognition.data.decode import open_image, upright_image
 from recognition.records.encode import fitted
-
-_GAP = 4  # white pixels between the pictures of a grid
 
 
 def read_picture(path: Path, side: int, *, fills: bool) -> Tensor:
@@ -50,20 +45,3 @@ def generated(predict: Predict, vae: nn.Module, noise_BCHW: Tensor, *, steps: in
     """Pictures uint8 (B, S, S, 3) from latents that are all noise, in `steps` equal Euler steps."""
     ones_B = torch.ones(len(noise_BCHW), device=noise_BCHW.device)
     return pixels_of(decode(vae, unrolled_estimate(predict, noise_BCHW, ones_B, steps=steps)))
-
-
-def grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Pictures uint8 (S, S, 3) in rows of one length, as one picture with white between them."""
-    side, width = rows[0][0].shape[0], len(rows[0])
-    step = side + _GAP
-    out = np.full((len(rows) * step - _GAP, width * step - _GAP, 3), 255, np.uint8)
-    for y, row in enumerate(rows):
-        for x, pixels_HWC in enumerate(row):
-            out[y * step : y * step + side, x * step : x * step + side] = pixels_HWC
-    return out
-
-
-def save_png(path: Path, pixels_HWC: np.ndarray) -> None:
-    """Write a PNG, whole or not at all."""
-    with replacing(path) as partial:
-        Image.fromarray(pixels_HWC).save(partial, "PNG")
