@@ -29,7 +29,7 @@ def test_it_trains_and_exits_with_0(home, monkeypatch, capfd):
         (["target_modules=to_z"], ["target_modules", "'to_z'"]),
         (["data=/no/such/list.jsonl"], ["/no/such/list.jsonl"]),
         ([*FACES, "arcface_weights=/no/such.pth", "detector={boxes}"], ["/no/such.pth", "does not exist"]),
-        ([*FACES, "arcface_weights=x", "root=/no/root"], ["det_10g.onnx", "/no/root"]),
+        ([*FACES, "arcface_weights=x", "root=/no/packs"], ["det_10g.onnx", "/no/packs"]),
         (["init=/no/adapter"], ["/no/adapter", "holds no adapter"]),
     ],
 )
