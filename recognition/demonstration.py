@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from pathlib import Path
 from recognition.errors import InputError
 
 LAUNCH = Path(__file__).parents[1] / "launch"
+GRACE_S = 20.0
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}  # unless the user says otherwise
 
 
@@ -40,6 +43,7 @@ def side_by_side(**groups: Sequence[Sequence[object]]) -> None:
             process = subprocess.Popen(
                 run,
                 env={"PYTHONUNBUFFERED": "1", **ENVIRONMENT, **os.environ},
+                start_new_session=True,  # so that it can be ended with all that it started
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -47,7 +51,8 @@ def side_by_side(**groups: Sequence[Sequence[object]]) -> None:
             )
             running[name] = process
             if is_over:  # since the look above
-                process.terminate()
+                _signal(process, signal.SIGTERM)
+                _await_end(process)
             for line in process.stdout:
                 print(f"[{name}] {line}", end="", flush=True)
             _require_success(process.wait(), f"[{name}] {shown}")
@@ -58,10 +63,25 @@ def side_by_side(**groups: Sequence[Sequence[object]]) -> None:
             ended = wait(started, return_when=FIRST_EXCEPTION).done
             for future in ended:
                 future.result()
-        finally:
+        except BaseException:
             is_over = True
             for process in running.values():
-                process.terminate()
+                _signal(process, signal.SIGTERM)
+            for process in running.values():
+                _await_end(process)
+            raise
+
+
+def _await_end(process: subprocess.Popen) -> None:
+    """Give a command that was asked to end GRACE_S to write its last files, and then end it with all it started."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_S)
+    _signal(process, signal.SIGKILL)  # what it started may outlive it, and hold its output
+
+
+def _signal(process: subprocess.Popen, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _lines(script: str, words: Sequence[object], ranks: int) -> tuple[str, list[str]]:

@@ -1,14 +1,18 @@
 """The commands of demonstrations: shown as a user types them, and the end of it where one fails."""
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from recognition import demonstration
 from recognition.errors import InputError
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -96,3 +100,45 @@ def test_where_one_group_fails_the_others_are_ended(scripts):
         demonstration.side_by_side(good=[("long.py",), ("never.py",)], bad=[("fail.py",)])
     assert time.monotonic() - started < 60
     assert not (scripts / "never").exists()
+
+
+def test_ctrl_c_ends_what_the_commands_started_too(scripts):
+    """A grandchild that holds the output open must not keep the demonstration waiting."""
+    (scripts / "parent.py").write_text(
+        "import pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "pathlib.Path('child.partial').write_text(str(child.pid))\n"
+        "pathlib.Path('child.partial').rename('child')\n"
+        "time.sleep(600)"
+    )
+    (scripts / "demo.py").write_text(
+        "import pathlib\n"
+        "from recognition import demonstration\n"
+        f"demonstration.LAUNCH = pathlib.Path({str(scripts)!r})\n"
+        "demonstration.side_by_side(one=[('parent.py',)], two=[('parent.py',)])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "demo.py"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    started = time.monotonic()
+    while not (scripts / "child").exists():
+        assert time.monotonic() - started < 60
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    child = int((scripts / "child").read_text())
+    deadline = time.monotonic() + 20
+    while is_running(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

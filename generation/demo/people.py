@@ -7,12 +7,9 @@ transformer to learn what it stands for, and leaves a name that it never met wit
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from multiprocessing import get_context
+from functools import cache
 
 import numpy as np
 import torch
@@ -27,7 +24,6 @@ NOBODY = "somebody"  # in the place of a name
 _BACKDROP = ((0.55, 0.56, 0.58),)
 _TURNED_DEG = 8.0
 _DARK, _LIGHT = 0.45, 0.8
-_WORTH_A_PROCESS = 100
 
 
 @dataclass(frozen=True)
@@ -41,16 +37,11 @@ class Portrait:
 def portraits(
     faces: Sequence[tuple[int, int]], *, seed: int, domain: int, names: Sequence[str] | None = None
 ) -> list[Portrait]:
-    """The portrait of each (number of the person, number of the scene), by as many processes as help.
+    """The portrait of each (number of the person, number of the scene).
 
     `names`: those of the people by number; without them nobody is called by a name.
     """
-    draw = partial(_portrait, seed, domain, names)
-    workers = min(os.cpu_count() or 1, len(faces) // _WORTH_A_PROCESS)
-    if workers < 2:
-        return [draw(face) for face in faces]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(draw, faces, chunksize=16))
+    return [_portrait(seed, domain, names, face) for face in faces]
 
 
 def words_as_vectors(words: Sequence[str]) -> dict[str, Tensor]:

@@ -46,14 +46,6 @@ def test_all_portraits_have_as_many_words_and_nobody_a_name(drawn):
     assert [portrait.words[1:] for portrait in named] == [portrait.words[1:] for portrait in drawn[:2]]
 
 
-def test_processes_draw_what_one_draws(drawn, monkeypatch):
-    monkeypatch.setattr(people, "_WORTH_A_PROCESS", 4)
-    monkeypatch.setattr(people.os, "cpu_count", lambda: 2)
-    for one, other in zip(drawn, portraits(FACES, seed=3, domain=DOMAIN), strict=True):
-        assert np.array_equal(one.pixels_HWC, other.pixels_HWC)
-        assert one.words == other.words
-
-
 def test_a_word_is_a_vector_whatever_stands_beside_it():
     first, second = words_as_vectors(["anna", "young"]), words_as_vectors(["old", "anna"])
     assert first["prompt_embeds"].shape == (2, WORD_WIDTH)
