@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from recognition.permutation import permutation_keys
-from recognition.splitmix import mix_
 
 T = TypeVar("T")
 _AT_ONCE = 160
@@ -17,6 +15,10 @@ _AT_ONCE = 160
 
 def random_words(count: int, *words: int) -> np.ndarray:
     """`count` words, uint64, of the stream that the integers `words` name."""
+    import torch  # not for tools that know of heads and draw none: it takes seconds
+
+    from recognition.splitmix import mix_
+
     key = permutation_keys(*words)[:1].astype(np.int64).item()
     return mix_(torch.arange(count), key).numpy().view(np.uint64)
 
