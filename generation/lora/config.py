@@ -11,8 +11,18 @@ from typing import Any, get_type_hints
 from generation.identity.comparison import ALIGN_MODES, GEN_FACE_SOURCES
 from recognition.backbones import require_known
 from recognition.checkpoint.manifest import parsed_json
-from recognition.config.rules import ABOVE_0, AT_LEAST_0, AT_LEAST_1, BELOW_1, CHOICES, RANGES, Rule, unknown_choice
-from recognition.config.source import CONFIGS_DIR, ConfigError, find_config, read_config_file, read_overrides
+from recognition.config.layers import read_layers
+from recognition.config.rules import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    CHOICES,
+    RANGES,
+    Rule,
+    broken_by_one_value,
+)
+from recognition.config.source import CONFIGS_DIR, ConfigError, read_config_file
 from recognition.config.types import typed_values
 from recognition.errors import InputError
 
@@ -191,17 +201,10 @@ def load_lora_config(path: str | Path, overrides: Sequence[str] = ()) -> LoraCon
     Runs the file: configs are code. ConfigError (one line: where, key, what to do) for an unknown key, a wrong type or
     values that contradict each other.
     """
-    path = find_config(path)
-    types = get_type_hints(LoraConfig)
-    commands = typed_values(read_overrides(overrides), types, "command line", documented=DOCUMENTED)
-    from_file = typed_values(read_config_file(path), types, str(path), documented=DOCUMENTED)
-    values = {**_base_values(), **from_file, **commands}
-    values["output"] = values["output"] or f"work_dirs/{path.stem}"
-    given_by = dict.fromkeys(from_file, str(path)) | dict.fromkeys(commands, "command line")
-    try:
-        return LoraConfig(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{given_by.get(error.key, path)}: {error}", key=error.key) from None
+    layers = read_layers(path, overrides, get_type_hints(LoraConfig), documented=DOCUMENTED)
+    values = {**_base_values(), **layers.from_file, **layers.commands}
+    values["output"] = values["output"] or layers.default_output
+    return layers.build(LoraConfig, values)
 
 
 def config_of_run(run_dir: Path) -> LoraConfig:
@@ -228,12 +231,7 @@ def _broken_rules(cfg: LoraConfig) -> Iterator[tuple[str, str]]:
     """Every rule that `cfg` breaks, as the key at fault and a sentence that names the fix."""
     if cfg.face_loss_type == "arcface":
         yield "face_loss_type", "face_loss_type='arcface' has no gradient; name that model in held_out_recogniser"
-    for key, choices in _CHOICES.items():
-        yield from unknown_choice(key, getattr(cfg, key), choices)
-    for key, (holds, sentence) in _RANGES.items():
-        value = getattr(cfg, key)
-        if value is not None and not holds(value):
-            yield key, f"{key}={value} {sentence}"
+    yield from broken_by_one_value(cfg, _CHOICES, {"arcface_model": require_known}, _RANGES)
     for key, what in (
         ("data", "the file with a JSON object for each sample"),
         ("transformer", "a local folder of diffusers, tiny-flux or tiny-sd3"),
@@ -257,7 +255,3 @@ def _broken_rules(cfg: LoraConfig) -> Iterator[tuple[str, str]]:
             "held_out_recogniser is compared with the recogniser of arcface_weights, which is not set; set it "
             "(use_face_loss may stay False), or leave held_out_recogniser out",
         )
-    try:
-        require_known(cfg.arcface_model)
-    except InputError as error:
-        yield "arcface_model", str(error)

@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from recognition.config.layers import read_layers
 from recognition.config.rules import broken_rules
-from recognition.config.source import CONFIGS_DIR, ConfigError, find_config, read_config_file, read_overrides
+from recognition.config.source import CONFIGS_DIR, ConfigError, read_config_file
 from recognition.config.tiny import shrink
 from recognition.config.types import DOCUMENTED, masked, typed_values
 from recognition.data.augment import ARCFACE_TORCH, Augmentation, parse_augment
@@ -176,19 +177,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Runs the file: configs are code. ConfigError (one line: where, key, what to do) for an unknown key, a wrong type or
     values that contradict each other.
     """
-    path = find_config(path)
-    types = get_type_hints(TrainConfig)
-    commands = typed_values(read_overrides(overrides), types, "command line")
-    from_file = typed_values(read_config_file(path), types, str(path))
-    values = _overlaid(_overlaid(base_values(), from_file), commands)
-    values["output"] = values["output"] or f"work_dirs/{path.stem}"
+    layers = read_layers(path, overrides, get_type_hints(TrainConfig), documented=DOCUMENTED)
+    values = _overlaid(_overlaid(base_values(), layers.from_file), layers.commands)
+    values["output"] = values["output"] or layers.default_output
     if values["tiny"]:
-        values = _overlaid(shrink(values), commands)
-    given_by = dict.fromkeys(from_file, str(path)) | dict.fromkeys(commands, "command line")
-    try:
-        return TrainConfig(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{given_by.get(error.key, path)}: {error}", key=error.key) from None
+        values = _overlaid(shrink(values), layers.commands)
+    return layers.build(TrainConfig, values)
 
 
 def base_values() -> dict[str, Any]:

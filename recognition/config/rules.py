@@ -126,27 +126,37 @@ def broken_rules(cfg: TrainConfig, defaults: Mapping[str, Any]) -> Iterator[tupl
     """
     if cfg.loss in COMBINED:
         yield "loss", f"loss={cfg.loss!r} is spelled loss=combined {COMBINED[cfg.loss]}"
-    for key, choices in CHOICES.items():
-        yield from unknown_choice(key, getattr(cfg, key), choices)
     checks = {
         "network": require_known,
         "augment": parse_augment,
         "label_noise": parse_noise,
         "lr_factors": parse_lr_factors,
     }
+    yield from broken_by_one_value(cfg, CHOICES, checks, RANGES)
+    yield from _keys_of_other_losses(cfg, defaults)
+    yield from _contradictions(cfg)
+    yield from _unusable(cfg)
+
+
+def broken_by_one_value(
+    cfg: Any,
+    choices: Mapping[str, Sequence[str]],
+    checks: Mapping[str, Callable[[Any], object]],
+    ranges: Mapping[str, Rule],
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with values by themselves: not one of the choices, refused by a check, out of range."""
+    for key, known in choices.items():
+        yield from unknown_choice(key, getattr(cfg, key), known)
     for key, check in checks.items():
         try:
             if getattr(cfg, key) is not None:
                 check(getattr(cfg, key))
         except InputError as error:
             yield key, str(error)
-    for key, (holds, sentence) in RANGES.items():
+    for key, (holds, sentence) in ranges.items():
         value = getattr(cfg, key)
         if value is not None and not holds(value):
             yield key, f"{key}={value} {sentence}"
-    yield from _keys_of_other_losses(cfg, defaults)
-    yield from _contradictions(cfg)
-    yield from _unusable(cfg)
 
 
 def unknown_choice(
