@@ -22,8 +22,10 @@ from generation.identity.flow import flow_loss, noised, sample_t
 from generation.identity.latents import decode, encode
 from generation.lora.families import Prompts
 from generation.lora.families.sd3 import SD3
+from generation.lora.models import require_diffusers
 from recognition.atomic import write_text
 from recognition.command import run_command
+from recognition.errors import InputError
 
 DOMAIN = 0x62617365  # "base"
 HELD_OUT = 100  # people who are only measured on
@@ -46,7 +48,16 @@ def main() -> None:
 
 
 def train_base(out: Path, *, seed: int, people: int, vae_steps: int, steps: int) -> None:
-    """Draw people, train both models on them and store these in `out`, and say how good they are."""
+    """Draw people, train both models on them and store these in `out`, and say how good they are.
+
+    InputError for no more people than are held out, no step, and without diffusers.
+    """
+    require_diffusers()
+    if people <= HELD_OUT or min(vae_steps, steps) < 1:
+        raise InputError(
+            f"people={people} must be above {HELD_OUT}, who are held out; vae-steps={vae_steps} and steps={steps} at "
+            "least 1"
+        )
     drawn = portraits([(number, number) for number in range(people)], seed=seed, domain=DOMAIN)
     img01_NCHW = as_img01([portrait.pixels_HWC for portrait in drawn])
     vae = train_vae(img01_NCHW[:-HELD_OUT], steps=vae_steps, seed=seed)

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from generation.demo.people import SIDE, portraits, words_as_vectors
 from recognition.atomic import write_text
 from recognition.command import run_command
+from recognition.errors import InputError
 from recognition.faces.alignment import template_points
 from recognition.grid import save_png
 
@@ -38,7 +39,12 @@ def main() -> None:
 
 
 def write_dataset(out: Path, *, seed: int, people: int, pictures: int, unseen: int) -> None:
-    """Draw and write all that the module names."""
+    """Draw and write all that the module names; InputError for too few of anything."""
+    if people < 2 or pictures < 2 or unseen < 1:
+        raise InputError(
+            f"people={people} and pictures={pictures} must be at least 2, for others to compare with and another "
+            f"picture as reference; unseen={unseen} at least 1"
+        )
     names = [f"person-{number:02d}" for number in range(people)]
     each = pictures + unseen
     faces = [(number, number * each + index) for number in range(people) for index in range(each)]

@@ -39,6 +39,7 @@ from generation.lora.rows import read_rows as read_list
 from generation.lora.step import LoraStep
 from recognition.command import run_command
 from recognition.embedding.models import open_embedder
+from recognition.errors import InputError
 from recognition.runtime import Runtime, start_runtime
 from recognition.training.metrics import read_rows
 
@@ -77,6 +78,8 @@ def main() -> None:
     parser.add_argument("--noises", type=int, default=8, help="pictures of each person by each adapter (default: 8)")
     parser.add_argument("--out", type=Path, required=True, help="folder for index.html and report.json")
     given = parser.parse_args()
+    if given.noises < 2:
+        raise InputError(f"--noises {given.noises}: must be at least 2, the page shows two")
     cfg = config_of_run(given.with_)
     with start_runtime("cpu", threads=1, collective_timeout_s=cfg.collective_timeout_s) as runtime:
         pictures, people = pictures_of(given.without, given.with_, given.people, noises=given.noises, runtime=runtime)

@@ -71,3 +71,8 @@ def test_a_run_opens_them_in_silence(folder, capfd):
 def test_windows_of_such_a_vae_are_refused(folder):
     with pytest.raises(InputError, match="face_window=True needs an AutoencoderKL"):
         open_models(options(folder, "face_window=True"), torch.device("cpu"))
+
+
+def test_nobody_to_learn_from_is_refused(tmp_path):
+    with pytest.raises(InputError, match=f"people={base.HELD_OUT} must be above {base.HELD_OUT}"):
+        train_base(tmp_path, seed=0, people=base.HELD_OUT, vae_steps=1, steps=1)

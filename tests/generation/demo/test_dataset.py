@@ -12,6 +12,7 @@ from generation.demo.dataset import BOXES, LIST, UNSEEN, write_dataset
 from generation.demo.people import SIDE
 from generation.detection import open_finder
 from generation.lora.rows import read_rows
+from recognition.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +51,10 @@ def test_the_boxes_say_that_the_picture_is_the_aligned_face(folder):
     (found,) = finder(img01, [name])
     matrix = similarity_matrices(found.points_52[None].float(), template(SIDE))
     assert torch.allclose(crop(img01, matrix, SIDE), img01, atol=1e-4)
+
+
+@pytest.mark.parametrize("few", [{"people": 1}, {"pictures": 1}, {"unseen": 0}])
+def test_too_few_to_compare_are_refused_before_anything_is_written(tmp_path, few):
+    with pytest.raises(InputError, match="at least 2"):
+        write_dataset(tmp_path, seed=0, **{"people": 2, "pictures": 2, "unseen": 1, **few})
+    assert not list(tmp_path.iterdir())
