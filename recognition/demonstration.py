@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Lock
 
 from recognition.errors import InputError
 
@@ -33,13 +34,18 @@ def side_by_side(**groups: Sequence[Sequence[object]]) -> None:
     """
     running: dict[str, subprocess.Popen] = {}
     is_over = False
+    one_at_a_time = Lock()
+
+    def say(line: str) -> None:
+        with one_at_a_time:  # print writes the end of a line apart from the line
+            print(line, flush=True)
 
     def run_group(name: str, commands: Sequence[Sequence[object]]) -> None:
         for script, *words in commands:
             if is_over:
                 return
             shown, run = _lines(str(script), words, 1)
-            print(f"[{name}] $ {shown}", flush=True)
+            say(f"[{name}] $ {shown}")
             process = subprocess.Popen(
                 run,
                 env={"PYTHONUNBUFFERED": "1", **ENVIRONMENT, **os.environ},
@@ -54,7 +60,7 @@ def side_by_side(**groups: Sequence[Sequence[object]]) -> None:
                 _signal(process, signal.SIGTERM)
                 _await_end(process)
             for line in process.stdout:
-                print(f"[{name}] {line}", end="", flush=True)
+                say(f"[{name}] {line.rstrip()}")
             _require_success(process.wait(), f"[{name}] {shown}")
 
     with ThreadPoolExecutor(len(groups)) as pool:

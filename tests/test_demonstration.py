@@ -142,3 +142,13 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_lines_of_groups_stay_whole(scripts, capfd):
+    (scripts / "many.py").write_text("for number in range(2000): print(number, flush=True)")
+    demonstration.side_by_side(left=[("many.py",)], right=[("many.py",)])
+    lines = capfd.readouterr().out.splitlines()
+    for name in ("left", "right"):
+        of_group = [line for line in lines if line.startswith(f"[{name}] ")]
+        assert of_group == [f"[{name}] $ python many.py", *(f"[{name}] {number}" for number in range(2000))]
+    assert len(lines) == 2 * 2001
