@@ -12,10 +12,8 @@ from pathlib import Path
 
 from generation.lora.config import load_lora_config
 from generation.lora.loop import train
-from recognition.cluster.requeue import requeue_stopped
+from recognition.cluster.requeue import run_and_requeue
 from recognition.command import run_command
-from recognition.errors import Stopped
-from recognition.runtime import start_runtime
 
 
 def main() -> None:
@@ -25,12 +23,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="e.g. rank=32 output=runs/first")
     arguments = parser.parse_args()
     cfg = load_lora_config(arguments.config, arguments.overrides)
-    with start_runtime(cfg.device, threads=cfg.threads, collective_timeout_s=cfg.collective_timeout_s) as runtime:
-        try:
-            train(cfg, runtime)
-        except Stopped as stopped:
-            requeue_stopped(cfg.requeue, stopped, runtime)
-            raise
+    run_and_requeue(train, cfg)
 
 
 if __name__ == "__main__":

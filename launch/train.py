@@ -10,11 +10,9 @@ choices are documented in configs/base.py. `tiny=True` shrinks any config to a f
 import argparse
 from pathlib import Path
 
-from recognition.cluster.requeue import requeue_stopped
+from recognition.cluster.requeue import run_and_requeue
 from recognition.command import run_command
 from recognition.config import load_config
-from recognition.errors import Stopped
-from recognition.runtime import start_runtime
 from recognition.training.loop import train
 
 
@@ -27,12 +25,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     cfg = load_config(arguments.config, arguments.overrides)
-    with start_runtime(cfg.device, threads=cfg.threads, collective_timeout_s=cfg.collective_timeout_s) as runtime:
-        try:
-            train(cfg, runtime)
-        except Stopped as stopped:
-            requeue_stopped(cfg.requeue, stopped, runtime)
-            raise
+    run_and_requeue(train, cfg)
 
 
 if __name__ == "__main__":

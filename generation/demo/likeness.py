@@ -30,6 +30,7 @@ from generation.demo.overhead import step_times_ms
 from generation.identity.latents import decode, encode
 from generation.lora.adapter import add_adapter, load_adapter
 from generation.lora.batches import keyed_generator
+from generation.lora.cache import Cache
 from generation.lora.config import LoraConfig, config_of_run
 from generation.lora.models import Models, open_models
 from generation.lora.pictures import generated, pixels_of, read_picture
@@ -81,6 +82,8 @@ def main() -> None:
     if given.noises < 2:
         raise InputError(f"--noises {given.noises}: must be at least 2, the page shows two")
     cfg = config_of_run(given.with_)
+    if not (cfg.held_out_recogniser and cfg.arcface_weights):
+        raise InputError(f"{given.with_} had no held_out_recogniser or no arcface_weights; run it again with both")
     with start_runtime("cpu", threads=1, collective_timeout_s=cfg.collective_timeout_s) as runtime:
         pictures, people = pictures_of(given.without, given.with_, given.people, noises=given.noises, runtime=runtime)
         cosines = {
@@ -170,9 +173,11 @@ def pictures_of(
         add_adapter(models.transformer, cfg)  # as it begins, it changes nothing
         if run is not None:
             load_adapter(models.transformer, run)
-        made[name] = np.stack([_generated(models, cfg, person, noises, runtime) for person in people])
+        made[name] = np.stack(
+            [_generated(models, cfg, person, noises, runtime, place) for place, person in enumerate(people)]
+        )
     with torch.no_grad():
-        made[REAL] = np.stack([_through(models, person, noises) for person in people])
+        made[REAL] = np.stack([_through(models, cfg, person, noises) for person in people])
     return made, people
 
 
@@ -213,24 +218,27 @@ def interval(values_P: np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def _generated(models: Models, cfg: LoraConfig, person: Person, noises: int, runtime: Runtime) -> np.ndarray:
-    """Pictures of a person, each as another one of the rows describes it, from noises that all adapters share."""
+def _generated(
+    models: Models, cfg: LoraConfig, person: Person, noises: int, runtime: Runtime, place: int
+) -> np.ndarray:
+    """Pictures of a person, each as another one of the rows describes it, from noises that all adapters share.
+
+    `place`: of the person among all, to whom the noises belong.
+    """
     rows = [person.rows[index % len(person.rows)] for index in range(noises)]
-    read = PromptReader(cfg, models.family, models.transformer.config, None, runtime.device)
+    read = PromptReader(cfg, models.family, models.transformer.config, Cache(cfg.cache_dir), runtime.device)
     prompts = stacked([read(row) for row in rows])
     side = cfg.image_size // models.scale
-    number = int(person.name.rpartition("-")[2])
     shape = (noises, models.vae.config.latent_channels, side, side)
-    noise = torch.randn(shape, generator=keyed_generator(JUDGING, cfg.seed, number))
+    noise = torch.randn(shape, generator=keyed_generator(JUDGING, cfg.seed, place))
     predict = partial(LoraStep(models, cfg, runtime).predict, prompts)
     return generated(predict, models.vae, noise, steps=cfg.sample_steps).numpy()
 
 
-def _through(models: Models, person: Person, count: int) -> np.ndarray:
+def _through(models: Models, cfg: LoraConfig, person: Person, count: int) -> np.ndarray:
     """Pictures to learn from as the VAE can show them: no adapter is asked for more."""
     rows = [person.rows[index % len(person.rows)] for index in range(count)]
-    side = models.scale * models.transformer.config.sample_size
-    img01 = torch.stack([read_picture(row.path("image"), side, fills=True) for row in rows])
+    img01 = torch.stack([read_picture(row.path("image"), cfg.image_size, fills=True) for row in rows])
     return pixels_of(decode(models.vae, encode(models.vae, img01))).numpy()
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from recognition.atomic import write_text
 from recognition.chart import FAINT, INK, line_style, svg
 from recognition.grid import grid
-from recognition.page import data_uri, page_environment
+from recognition.page import captioned, data_uri, page_environment
 from recognition.strict_json import finite
 
 HTML, JSON = "index.html", "report.json"
@@ -47,8 +47,8 @@ def _larger(pixels_HWC: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _charts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(address of the picture, caption)."""
+def _charts(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Likeness while the runs went on, and of each person afterwards."""
 
     def over_steps(axes: Axes) -> None:
         for place, (name, columns) in enumerate(found["monitor"].items()):
@@ -66,12 +66,12 @@ def _charts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         axes.set_ylabel(f"cosine, {name_y}")
 
     return [
-        (
-            data_uri("svg+xml", svg(over_steps)),
+        captioned(
+            svg(over_steps),
             "While the runs went on: likeness of generated pictures to their references, by the held-out recogniser.",
         ),
-        (
-            data_uri("svg+xml", svg(by_person)),
+        captioned(
+            svg(by_person),
             "Afterwards, a dot for each person: above the line, the loss made it more alike. Held-out recogniser.",
         ),
     ]

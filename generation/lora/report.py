@@ -17,7 +17,7 @@ from generation.lora.config import LoraConfig
 from generation.lora.watch import FOLDER as GRIDS
 from recognition.atomic import write_text
 from recognition.chart import line_style, svg
-from recognition.page import data_uri, page_environment
+from recognition.page import captioned, data_uri, page_environment
 from recognition.provenance import newest_provenance
 from recognition.spread import spread
 from recognition.strict_json import finite
@@ -85,8 +85,8 @@ def _ends(found: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     return ends
 
 
-def _charts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(address of the picture, caption) of all that there is something to draw of."""
+def _charts(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """All that there is something to draw of."""
     wanted = (
         ("train", ("flow_loss",), "loss", "Mean squared error of the predicted velocity."),
         ("train", ("face_loss",), "loss", "Identity loss: 1 - cosine, weighted by time, over samples that ask for it."),
@@ -102,7 +102,7 @@ def _charts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     for kind, keys, unit, caption in wanted:
         known = [key for key in keys if any(value is not None for value in found[kind][key])]
         if known:
-            charts.append((data_uri("svg+xml", _lines(found[kind], known, unit)), caption))
+            charts.append(captioned(_lines(found[kind], known, unit), caption))
     return charts
 
 

@@ -9,9 +9,19 @@ from typing import Any
 from recognition.environment import slurm_job
 from recognition.errors import Stopped
 from recognition.log import LOG
-from recognition.runtime import Runtime
+from recognition.runtime import Runtime, start_runtime
 
 PATIENCE_S = 60
+
+
+def run_and_requeue(train: Callable[[Any, Runtime], Any], cfg: Any) -> None:
+    """`train(cfg, runtime)` on the ranks that were started; the job is queued again where `cfg.requeue` asks for it."""
+    with start_runtime(cfg.device, threads=cfg.threads, collective_timeout_s=cfg.collective_timeout_s) as runtime:
+        try:
+            train(cfg, runtime)
+        except Stopped as stopped:
+            requeue_stopped(cfg.requeue, stopped, runtime)
+            raise
 
 
 def requeue_stopped(requeue: str, stopped: Stopped, runtime: Runtime) -> None:
