@@ -12,6 +12,7 @@ _HOMES = {
     "DifferentiableFaceLossWrapper": "generation.identity.wrappers",
     "FaceLossWrapper": "generation.identity.wrappers",
     "FrozenBackbone": "generation.backbone",
+    "ImageControlNet": "generation.posecontrol.control_net",
     "Taps": "generation.backbone",
 }
 

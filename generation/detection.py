@@ -99,6 +99,19 @@ class PrecomputedFinder:
             raise InputError(f"{path} is no file of boxes ({error})") from error
 
 
+class WholePicture:
+    """Pictures that are crops of faces already: the box is the whole picture."""
+
+    def __repr__(self) -> str:
+        return "WholePicture()"
+
+    def __call__(self, img01_BCHW: Tensor, keys: Sequence[str] | None = None) -> list[Found | None]:
+        """See FaceFinder."""
+        height, width = img01_BCHW.shape[2:]
+        box_4 = torch.tensor([-0.5, -0.5, width - 0.5, height - 0.5])
+        return [Found(box_4)] * len(img01_BCHW)
+
+
 def _found(name: str, entry: Any) -> Found | None:
     if entry is None:
         return None

@@ -7,6 +7,8 @@ import hashlib
 import json
 import pickle
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -41,15 +43,27 @@ def save_backbone(path: str | PathLike, module: nn.Module, meta: dict[str, Any])
     state = plain_state(module)
     if path.suffix not in (".safetensors", ".pt", ".pth"):
         raise InputError(f"{path}: weights are written as .safetensors or .pt; choose one of these suffixes")
+    if path.suffix != ".safetensors":
+        write_torch_file(path, state)
+        return
+    text = json.dumps({**meta, "sha256": weights_sha256(state)})
+    with _writing(path) as partial:
+        save_file(state, partial, metadata={"format": "pt", META_KEY: text})
+
+
+def write_torch_file(path: Path, content: Any) -> None:
+    """What torch.save writes, whole or not at all; InputError or OSError where there is no room."""
+    with _writing(path) as partial:
+        torch.save(content, partial)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """As `replacing`; neither library says "disk full" with an OSError, nor which file it was."""
     try:
         with replacing(path) as partial:
-            if path.suffix == ".safetensors":
-                text = json.dumps({**meta, "sha256": weights_sha256(state)})
-                save_file(state, partial, metadata={"format": "pt", META_KEY: text})
-            else:
-                torch.save(state, partial)
+            yield partial
     except (SafetensorError, RuntimeError) as error:
-        # Neither library says "disk full" with an OSError, nor which file it was.
         free = f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB are free there"
         raise InputError(f"{path} could not be written, {free}; make room ({_first_line(error)})") from error
 

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from generation.identity.latents import decode, encode
 from generation.lora.families import Prompts
 from generation.lora.families.sd3 import SD3
 from generation.lora.models import require_diffusers
+from generation.pictures import batch_of
 from recognition.atomic import write_text
 from recognition.command import run_command
 from recognition.errors import InputError
@@ -59,7 +59,7 @@ def train_base(out: Path, *, seed: int, people: int, vae_steps: int, steps: int)
             "least 1"
         )
     drawn = portraits([(number, number) for number in range(people)], seed=seed, domain=DOMAIN)
-    img01_NCHW = as_img01([portrait.pixels_HWC for portrait in drawn])
+    img01_NCHW = batch_of([portrait.pixels_HWC for portrait in drawn])
     vae = train_vae(img01_NCHW[:-HELD_OUT], steps=vae_steps, seed=seed)
     unseen = img01_NCHW[-HELD_OUT:]
     with torch.no_grad():
@@ -79,11 +79,6 @@ def _leave_out(config: Path, key: str) -> None:
     known = json.loads(config.read_text())
     known.pop(key, None)
     write_text(config, json.dumps(known, indent=2) + "\n")
-
-
-def as_img01(pixels: Sequence[np.ndarray]) -> Tensor:
-    """Pictures uint8 (S, S, 3) as float32 (N, 3, S, S) in [0, 1]."""
-    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
 
 
 def prompts_of(words: Sequence[Sequence[str]]) -> Prompts:

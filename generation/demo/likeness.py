@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor
 
-from generation.demo.base import as_img01
 from generation.demo.dataset import UNSEEN
 from generation.demo.likeness_page import write_page
 from generation.demo.overhead import step_times_ms
@@ -33,11 +32,12 @@ from generation.lora.batches import keyed_generator
 from generation.lora.cache import Cache
 from generation.lora.config import LoraConfig, config_of_run
 from generation.lora.models import Models, open_models
-from generation.lora.pictures import generated, pixels_of, read_picture
+from generation.lora.pictures import generated, read_picture
 from generation.lora.prompts import PromptReader, stacked
 from generation.lora.rows import Row
 from generation.lora.rows import read_rows as read_list
 from generation.lora.step import LoraStep
+from generation.pictures import batch_of, pixels_of
 from recognition.command import run_command
 from recognition.embedding.models import open_embedder
 from recognition.errors import InputError
@@ -206,7 +206,7 @@ def judged(pictures: Mapping[str, np.ndarray], people: Sequence[Person], recogni
     unseen_PMD = torch.stack([F.normalize(embedder(person.unseen_MCHW * 2 - 1)) for person in people])
     cosines = {}
     for name, pixels in pictures.items():
-        emb_PND = torch.stack([F.normalize(embedder(as_img01(list(each)) * 2 - 1)) for each in pixels])
+        emb_PND = torch.stack([F.normalize(embedder(batch_of(list(each)) * 2 - 1)) for each in pixels])
         cosines[name] = torch.einsum("pnd,qmd->pq", emb_PND, unseen_PMD).div(emb_PND.shape[1] * unseen_PMD.shape[1])
     return {name: each.numpy() for name, each in cosines.items()}
 

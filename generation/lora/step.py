@@ -19,6 +19,7 @@ from generation.lora.models import Models
 from recognition.collectives import all_reduce_mean
 from recognition.errors import InputError
 from recognition.runtime import Runtime
+from recognition.training.gradients import average_gradients
 from recognition.training.loss_scale import LossScale
 from recognition.training.optimizer import fused_optimizer, set_learning_rate
 from recognition.training.step import autocast
@@ -88,7 +89,7 @@ class LoraStep:
             loss, parts = self._losses(batch, len(batches))
             self.loss_scale.scaled(loss).backward()
             sums += parts
-        self._average_gradients()
+        average_gradients(self.parameters.values(), self.runtime)
         flow, face, cosines, faces = all_reduce_mean(sums, self.runtime, what="losses").tolist()
         loss, asked = flow + self.cfg.face_loss_weight * face, batches[0].num_asked if self.face_loss else 0
         norm = self._clip()
@@ -148,14 +149,6 @@ class LoraStep:
         cosines = (1 - details.per_sample_B)[details.valid_B].sum().to(flow)
         logged = torch.stack([flow.detach(), face.detach().to(flow), cosines, faces.to(flow)])
         return flow + self.cfg.face_loss_weight * face if self.cfg.face_loss_weight > 0 else flow, logged
-
-    def _average_gradients(self) -> None:
-        if self.runtime.world == 1:
-            return
-        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters.values()]
-        mean = all_reduce_mean(torch.cat([grad.flatten() for grad in grads]), self.runtime, what="gradients")
-        for parameter, part in zip(self.parameters.values(), mean.split([grad.numel() for grad in grads])):
-            parameter.grad = part.view_as(parameter)
 
     def _clip(self) -> Tensor:
         self.loss_scale.unscale_(self.parameters.values())

@@ -21,9 +21,10 @@ from generation.identity.gate import FaceLossDetails
 from generation.identity.pictures import GivenPictures
 from generation.lora.batches import Batches, keyed_generator
 from generation.lora.config import LoraConfig
-from generation.lora.pictures import generated, img01_of, pixels_of, read_picture
+from generation.lora.pictures import generated, read_picture
 from generation.lora.prompts import stacked
 from generation.lora.step import LoraStep
+from generation.pictures import img01_of, pixels_of
 from recognition.collectives import all_gather
 from recognition.grid import grid, save_png
 from recognition.log import LOG

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -15,8 +15,8 @@ import numpy as np
 from recognition.atomic import write_text
 from recognition.config import config_json
 from recognition.errors import InputError
-from recognition.log import LOG
 from recognition.strict_json import finite
+from recognition.training.board import Board
 from recognition.training.plan import Plan
 from recognition.training.row_file import RowFile
 
@@ -44,10 +44,7 @@ class MetricsWriter:
         forget_rows_after(run_dir, plan.samples, verified=plan.first < plan.last)
         self.rows = RowFile(run_dir / "metrics.jsonl")
         if cfg.using_tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            # What a run that was killed had shown of steps to come is shown once more.
-            self.tensorboard = SummaryWriter(str(run_dir / "tensorboard"), purge_step=plan.first + 1)
+            self.tensorboard = Board(run_dir / "tensorboard", purge_step=plan.first + 1)
         if cfg.using_wandb:
             self.wandb = start_wandb(run_dir, cfg)
 
@@ -68,22 +65,11 @@ class MetricsWriter:
         self._draw(lambda board: board.add_image(name, pixels_HWC, step, dataformats="HWC"))
 
     def _draw(self, draw: Callable[[Any], object]) -> None:
-        if self.tensorboard is None:
-            return
-        try:
-            draw(self.tensorboard)
-        except OSError as error:
-            # Its writer has given up for good; the numbers are in metrics.jsonl.
-            LOG.warning("TensorBoard cannot write (%s); the run goes on without it", error.strerror or error)
-            self.tensorboard = None
+        if self.tensorboard is not None:
+            self.tensorboard.draw(draw)
 
     def __enter__(self) -> MetricsWriter:
         return self
-
-    def _close_tensorboard(self) -> None:
-        # What a full disk took from the curves is in metrics.jsonl.
-        with suppress(OSError):
-            self.tensorboard.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -92,7 +78,7 @@ class MetricsWriter:
             if self.rows is not None:
                 closing.callback(self.rows.close)
             if self.tensorboard is not None:
-                closing.callback(self._close_tensorboard)
+                closing.callback(self.tensorboard.close)
             if self.wandb is not None:
                 closing.callback(self.wandb.finish, exit_code=0 if error is None else 1)
 

@@ -110,15 +110,21 @@ def prepare_run_directory(cfg: RunConfig, *, goes_on: bool = False) -> Path | No
     if (run_dir / FOLDER).is_dir() and (lock := lock_folder(run_dir / FOLDER)) is not None:
         os.close(lock)  # it was free: no living run is moved, or written into
     if (run_dir / "config.json").exists() and not goes_on:
-        names = (run_dir.with_name(f"{run_dir.name}.old-{n}") for n in itertools.count(1))
-        aside = next(path for path in names if not path.exists())
-        run_dir.rename(aside)
+        aside = set_aside(run_dir)
         if (aside / JOBS).is_dir():
             # The log of the very job that runs may be in there, and SLURM opens it by its name again after a requeue.
             run_dir.mkdir()
             (aside / JOBS).rename(run_dir / JOBS)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / "config.json", config_json(cfg))
+    return aside
+
+
+def set_aside(folder: Path) -> Path:
+    """Give a folder another name, NAME.old-1 or the next that is free, and return that."""
+    names = (folder.with_name(f"{folder.name}.old-{n}") for n in itertools.count(1))
+    aside = next(path for path in names if not path.exists())
+    folder.rename(aside)
     return aside
 
 

@@ -12,6 +12,7 @@ from generation.lora.config import load_lora_config
 from generation.lora.families import Prompts
 from generation.lora.families.sd3 import SD3
 from generation.lora.models import open_models
+from generation.pictures import batch_of
 from recognition.errors import InputError
 from tests.conftest import CONFIGS
 
@@ -19,7 +20,7 @@ from tests.conftest import CONFIGS
 @pytest.fixture(scope="module")
 def img01():
     drawn = portraits([(number, number) for number in range(40)], seed=0, domain=1)
-    return base.as_img01([portrait.pixels_HWC for portrait in drawn])
+    return batch_of([portrait.pixels_HWC for portrait in drawn])
 
 
 @pytest.fixture(scope="module")

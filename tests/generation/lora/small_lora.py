@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from generation.lora.config import LoraConfig, load_lora_config
 from generation.lora.loop import train
-from generation.lora.pictures import pixels_of
+from generation.pictures import pixels_of
 from recognition.runtime import Runtime
 from tests.conftest import CONFIGS
 from tests.generation.identity.drawn_faces import BOX, SIDE, portraits, weights_file

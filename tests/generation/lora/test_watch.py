@@ -10,8 +10,9 @@ import torch
 from generation.alignment import box_matrices, crop, square_boxes
 from generation.backbone import FrozenBackbone
 from generation.lora.assembly import assemble
-from generation.lora.pictures import img01_of, read_picture
+from generation.lora.pictures import read_picture
 from generation.lora.watch import Look, Watch, gap_growth
+from generation.pictures import img01_of
 from recognition.errors import InputError
 from recognition.log import LOG
 from recognition.runtime import Runtime

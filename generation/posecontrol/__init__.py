@@ -1,0 +1,1 @@
+"""Faces turned to another pose: ImageControlNet, its data, its training and its evaluation."""

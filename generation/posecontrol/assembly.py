@@ -1,0 +1,249 @@
+"""What a pose-control run is put together from, and where it begins: anew, in a new stage, or exactly where it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from generation.backbone import FrozenBackbone
+from generation.detection import WholePicture
+from generation.identity.face_loss import DifferentiableFaceLoss
+from generation.posecontrol.batches import PairBatches, Pictures
+from generation.posecontrol.checkpoint import NUMBERED, PoseCheckpoint, newest, read_checkpoint
+from generation.posecontrol.config import AUTO, OF_THE_MODEL, PoseControlConfig, model_arguments
+from generation.posecontrol.control_net import ImageControlNet
+from generation.posecontrol.pairs import Pairs, Split, pairs_of, read_split, split_people
+from generation.posecontrol.pose_set import PoseSet, read_pose_set
+from generation.posecontrol.state import PoseControlState
+from generation.posecontrol.step import PoseControlStep
+from recognition.atomic import hold
+from recognition.collectives import gather_text
+from recognition.environment import was_restarted
+from recognition.errors import InputError
+from recognition.log import LOG, start_log
+from recognition.runtime import Runtime
+from recognition.training.run_directory import set_aside
+
+SPLIT = "split.json"
+TOLD = 10  # rows left out that the log names
+# Settings that a run may change when it goes on without that being worth a word.
+_OF_THE_PLACE = frozenset(
+    ("save_dir", "log_dir", "resume", "device", "threads", "num_workers", "cache_mb", "log_every", "requeue")
+    + ("data_dir", "image_dir", "recogniser", "encoder_weights", "data_timeout_s", "collective_timeout_s")
+    + ("strict_encoder", "new_stage")
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """The parts of a run; `goes_on`: exactly from a checkpoint; `begins_with`: the one whose weights it begins with."""
+
+    cfg: PoseControlConfig
+    runtime: Runtime
+    pose_set: PoseSet
+    split: Split
+    train: PairBatches
+    val: PairBatches
+    take_step: PoseControlStep
+    state: PoseControlState
+    goes_on: bool
+    begins_with: PoseCheckpoint | None
+
+    def steps_taken(self) -> int:
+        """Steps before this start."""
+        return self.state.epoch * len(self.train.steps) + self.state.step_in_epoch
+
+    @contextmanager
+    def holding_folder(self) -> Iterator[None]:
+        """Make `save_dir` ready and keep it for this run; an earlier run that is not gone on with is set aside."""
+        if not self.runtime.is_main:
+            self.runtime.wait_for_all("the start of the run")
+            yield
+            return
+        cfg = self.cfg
+        inside = self.begins_with is not None and self.begins_with.path.parent.resolve() == cfg.save_dir.resolve()
+        moved = []
+        if not (self.goes_on and inside) and cfg.save_dir.is_dir() and _holds_run(cfg.save_dir):
+            moved.append(set_aside(cfg.save_dir))
+        if not self.goes_on and cfg.log_dir.is_dir() and any(cfg.log_dir.glob("events.out.*")):
+            moved.append(set_aside(cfg.log_dir))
+        cfg.save_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(cfg.save_dir, os.O_RDONLY)
+        try:
+            hold(handle, cfg.save_dir)
+            self.split.write(cfg.save_dir / SPLIT)
+            start_log(cfg.save_dir)
+            for folder in moved:
+                LOG.info("note: an earlier run was there: it is now %s", folder)
+            self.runtime.wait_for_all("the start of the run")
+            yield
+        finally:
+            os.close(handle)
+
+    def described(self) -> list[str]:
+        """What the log begins with."""
+        cfg, model = self.cfg, self.take_step.model
+        lines = [f"data: {self._data()}"]
+        lines += [f"left out: {each.where}: {each.reason}" for each in self.pose_set.left_out[:TOLD]]
+        if len(self.pose_set.left_out) > TOLD:
+            lines.append(f"left out: {len(self.pose_set.left_out) - TOLD} more rows")
+        trained = sum(parameter.numel() for parameter in self.take_step.parameters.values())
+        facts = model.encoder.facts
+        instead = f" instead of {facts['instead_of']}" if "instead_of" in facts else ""
+        lines.append(
+            f"model: encoder {facts['encoder']}{instead} ({'frozen' if facts['frozen'] else 'trained along'}), "
+            f"{cfg.generator} generator, {trained:,} parameters trained"
+        )
+        if self.begins_with is not None:
+            at = f"epoch {self.state.epoch}" + (
+                f", step {self.state.step_in_epoch}" if self.state.step_in_epoch else ""
+            )
+            how = (
+                f"going on from {self.begins_with.path} at {at}"
+                if self.goes_on
+                else (f"a new stage: the weights of {self.begins_with.path}, from epoch 0 with lr {cfg.lr:g}")
+            )
+            lines += [how, *_changes(self.begins_with, cfg)]
+        elif cfg.freeze_generator:
+            lines.append(
+                "warning: the generator is frozen as it was drawn at random, and can give no good picture; train it "
+                "first with --reconstruct, then --resume that run's best_model.pth with --freeze_generator"
+            )
+        lines.append(
+            f"{self.runtime.world} rank(s) on {self.runtime.device.type}, {self.take_step.precision}, "
+            f"{len(self.train.steps)} steps an epoch, {cfg.epochs} epochs; checkpoints in {cfg.save_dir}"
+        )
+        return lines
+
+    def _data(self) -> str:
+        pairs = f"{len(self.train.pairs.front_P)} pairs to train on, {len(self.val.pairs.front_P)} to validate"
+        people = f"{len(self.split.train)} + {len(self.split.val)} + {len(self.split.test)} people"
+        return f"{pairs}; {people} to train, validate and test; {len(self.pose_set.left_out)} rows left out"
+
+
+def assemble(cfg: PoseControlConfig, runtime: Runtime) -> Assembled | None:
+    """Open all that the settings name and decide where the run begins; writes nothing. None: nothing is left to do.
+
+    With the same parameters to train, `resume` goes on exactly; with others it begins a new stage with the weights.
+    InputError as the parts have it, for a checkpoint that does not fit, and where a named one is of a finished run.
+    """
+    pose_set = read_pose_set(cfg.data_dir, cfg.image_dir, legacy_pose_order=cfg.legacy_pose_order)
+    checkpoint = _named(cfg, runtime)
+    split = _split(cfg, pose_set, checkpoint)
+    torch.manual_seed(cfg.seed)
+    model = ImageControlNet(**model_arguments(cfg.as_plain()))
+    if checkpoint is not None:
+        _require_model(checkpoint, cfg)
+        checkpoint.load_into(model)
+    model.to(runtime.device)
+    has_bf16 = runtime.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    take_step = PoseControlStep(
+        model,
+        cfg,
+        runtime,
+        precision=cfg.precision(runtime.device.type, has_bf16=has_bf16),
+        face_loss=_face_loss(cfg, model, runtime),
+    )
+    pictures = Pictures(cfg.image_size, cfg.cache_mb << 20)
+    train, val = (
+        PairBatches(pose_set, _pairs(cfg, pose_set, part, people), pictures, cfg, runtime)
+        for part, people in (("train", split.train), ("val", split.val))
+    )
+    train.require_steps()
+    state = PoseControlState(take_step, cfg, asdict(split), pose_set.sha256)
+    goes_on = checkpoint is not None and not cfg.new_stage and checkpoint["trainable"] == sorted(take_step.parameters)
+    if goes_on:
+        _require_same_run(checkpoint, cfg, pose_set, runtime)
+        state.restore(checkpoint)
+        if state.epoch >= cfg.epochs:
+            return _nothing_left(checkpoint, cfg, runtime)
+    return Assembled(cfg, runtime, pose_set, split, train, val, take_step, state, goes_on, checkpoint)
+
+
+def _named(cfg: PoseControlConfig, runtime: Runtime) -> PoseCheckpoint | None:
+    """The checkpoint that is meant, as the main rank sees it; a job that was started again by itself goes on."""
+    # What a person once said to a job does not count again then.
+    if cfg.resume != AUTO and not (was_restarted() and newest(cfg.save_dir)):
+        return None if cfg.resume is None else read_checkpoint(Path(cfg.resume))
+    found = gather_text(str(newest(cfg.save_dir) or ""), runtime)[0]
+    return read_checkpoint(Path(found)) if found else None
+
+
+def _split(cfg: PoseControlConfig, pose_set: PoseSet, checkpoint: PoseCheckpoint | None) -> Split:
+    """That of the checkpoint, if its people are those of the set; of the set's own split.json; or by the seed."""
+    if checkpoint is not None and checkpoint["data_sha256"] == pose_set.sha256:
+        kept = checkpoint["split"]
+        return Split(
+            **{key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in kept.items()}
+        )
+    if (cfg.data_dir / SPLIT).is_file():
+        return read_split(cfg.data_dir / SPLIT, pose_set)
+    return split_people(pose_set.people(), seed=cfg.seed)
+
+
+def _pairs(cfg: PoseControlConfig, pose_set: PoseSet, part: str, people: tuple[str, ...]) -> Pairs:
+    pairs = pairs_of(pose_set, people, min_angle_deg=cfg.min_angle_diff, max_angle_deg=cfg.max_angle_diff)
+    if not len(pairs.front_P):
+        raise InputError(
+            f"{cfg.data_dir}: no pair of the {len(people)} people to {part} is {cfg.min_angle_diff:g} to "
+            f"{cfg.max_angle_diff:g} degrees apart; widen --min_angle_diff and --max_angle_diff, or bring more pictures"
+        )
+    return pairs
+
+
+def _face_loss(cfg: PoseControlConfig, model: ImageControlNet, runtime: Runtime) -> DifferentiableFaceLoss | None:
+    if not cfg.identity_loss_weight:
+        return None
+    backbone = getattr(model.encoder, "backbone", None)
+    if cfg.identity_recogniser is not None:
+        backbone = FrozenBackbone.open(cfg.identity_recogniser)
+    if not isinstance(backbone, FrozenBackbone) or (cfg.identity_recogniser is None and cfg.finetune_backbone):
+        raise InputError("--identity_loss_weight needs a recogniser that stays as it is: name --identity_recogniser")
+    return DifferentiableFaceLoss(backbone=backbone, finder=WholePicture(), margin=1.0, device=runtime.device)
+
+
+def _require_model(checkpoint: PoseCheckpoint, cfg: PoseControlConfig) -> None:
+    ours, theirs = cfg.as_plain(), checkpoint["args"]
+    differ = [f"--{key} {theirs[key]}" for key in OF_THE_MODEL if ours[key] != theirs[key]]
+    if differ:
+        raise InputError(f"{checkpoint.path} is a model of another make; give it back {' '.join(differ)}")
+
+
+def _require_same_run(checkpoint: PoseCheckpoint, cfg: PoseControlConfig, pose_set: PoseSet, runtime: Runtime) -> None:
+    if checkpoint["data_sha256"] != pose_set.sha256:
+        raise InputError(
+            f"{checkpoint.path} was trained on other data than {cfg.data_dir} holds; --new_stage begins at epoch 0 "
+            "with its weights"
+        )
+    steps = [cfg.batch_size, runtime.world, cfg.gradient_accumulation_steps]
+    if checkpoint["step_in_epoch"] and checkpoint["steps_an_epoch"] != steps:
+        size, world, accumulation = checkpoint["steps_an_epoch"]
+        raise InputError(
+            f"{checkpoint.path} was written amid an epoch of --batch_size {size} --gradient_accumulation_steps "
+            f"{accumulation} on {world} rank(s); go on with these, or from a checkpoint_epoch_N.pth"
+        )
+
+
+def _nothing_left(checkpoint: PoseCheckpoint, cfg: PoseControlConfig, runtime: Runtime) -> None:
+    done = f"{checkpoint.path} has {checkpoint['epoch']} epochs done, and --epochs {cfg.epochs} counts them in"
+    if cfg.resume != AUTO and not was_restarted():
+        raise InputError(f"{done}: nothing is left to do; give more epochs, or --new_stage to begin again at epoch 0")
+    if runtime.is_main:
+        print(f"{done}: nothing is left to do")
+
+
+def _changes(checkpoint: PoseCheckpoint, cfg: PoseControlConfig) -> list[str]:
+    ours, theirs = cfg.as_plain(), checkpoint["args"]
+    keys = [key for key in ours if key not in _OF_THE_PLACE and ours[key] != theirs.get(key)]
+    return [f"note: {key} is {ours[key]} now, and was {theirs.get(key)}" for key in keys]
+
+
+def _holds_run(folder: Path) -> bool:
+    return any(
+        path.name in ("best_model.pth", "last.pth") or NUMBERED.fullmatch(path.name) for path in folder.iterdir()
+    )
