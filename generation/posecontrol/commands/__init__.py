@@ -1,0 +1,1 @@
+"""What launch/poses.py does: one module for each command."""
