@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from generation.posecontrol.commands import build, check, draw
+from generation.posecontrol.commands import build, check, draw, judge
 from recognition.command import run_command
 from recognition.subcommands import run_one_of
 
-COMMANDS = (build, draw, check)
+COMMANDS = (build, draw, check, judge)
 
 
 def main() -> None:

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor
 
 from generation.demo.dataset import UNSEEN
 from generation.demo.likeness_page import write_page
 from generation.demo.overhead import step_times_ms
 from generation.identity.latents import decode, encode
+from generation.intervals import interval
 from generation.lora.adapter import add_adapter, load_adapter
 from generation.lora.batches import keyed_generator
 from generation.lora.cache import Cache
@@ -49,7 +49,6 @@ BASE, WITHOUT, WITH, REAL = "no adapter", "without the loss", "with the loss", "
 HELD_OUT, TRAINING = "held_out", "training"
 SHOWN, COLUMNS = 8, ((REAL, 0), (BASE, 0), (WITHOUT, 0), (WITH, 0), (WITHOUT, 1), (WITH, 1))
 JUDGING = int.from_bytes(b"judge", "big")
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -59,15 +58,6 @@ class Person:
     name: str
     rows: tuple[Row, ...]
     unseen_MCHW: Tensor
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over people with the interval of Student's t at CONFIDENCE."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def main() -> None:
@@ -209,13 +199,6 @@ def judged(pictures: Mapping[str, np.ndarray], people: Sequence[Person], recogni
         emb_PND = torch.stack([F.normalize(embedder(batch_of(list(each)) * 2 - 1)) for each in pixels])
         cosines[name] = torch.einsum("pnd,qmd->pq", emb_PND, unseen_PMD).div(emb_PND.shape[1] * unseen_PMD.shape[1])
     return {name: each.numpy() for name, each in cosines.items()}
-
-
-def interval(values_P: np.ndarray) -> Interval:
-    """The mean over people, each of whom counts once, and what it may well have been with others."""
-    mean = float(values_P.mean())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values_P) - 1) * stats.sem(values_P))
-    return Interval(mean, mean - half, mean + half)
 
 
 def _generated(

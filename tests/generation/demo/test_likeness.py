@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from generation.demo import likeness
 from generation.demo.base import HELD_OUT, train_base
 from generation.demo.dataset import BOXES, LIST, write_dataset
-from generation.demo.likeness import BASE, REAL, WITH, WITHOUT, Person, interval, judged, picture_rows, summary
+from generation.demo.likeness import BASE, REAL, WITH, WITHOUT, Person, judged, picture_rows, summary
 from generation.demo.people import SIDE
+from generation.intervals import interval
 from generation.lora.config import config_of_run, load_lora_config
 from generation.lora.loop import train
 from recognition.backbones import build_backbone
