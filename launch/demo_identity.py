@@ -11,11 +11,9 @@ import argparse
 import time
 from pathlib import Path
 
+from generation.demo.recogniser import TRAIN
 from recognition.command import run_command
 from recognition.demonstration import command, side_by_side
-
-# Enough to tell the people apart, and small enough for one core.
-RECOGNISER = ("image_size=32", "num_classes=250", "num_image=4000", "num_epoch=5", "verbose=1000", "threads=1")
 
 
 def main() -> None:
@@ -29,16 +27,15 @@ def main() -> None:
     out, seed = given.out, given.seed
     people, base = out / "people", out / "base"
     first, second = out / "recogniser", out / "held_out"
-    train = ("train.py", "configs/demo_heads.py", *RECOGNISER)
     side_by_side(
         models=[
             ("-m", "generation.demo.dataset", people, "--seed", seed),
             ("-m", "generation.demo.base", base, "--seed", seed),
         ],
         recognisers=[
-            (*train, f"seed={seed}", f"output={first}"),
+            (*TRAIN, f"seed={seed}", f"output={first}"),
             # Another network, trained on other people: what pleases the first alone does not please it.
-            (*train, f"seed={seed + 1}", "network=mbf_tiny", f"output={second}"),
+            (*TRAIN, f"seed={seed + 1}", "network=mbf_tiny", f"output={second}"),
         ],
     )
     lora = [

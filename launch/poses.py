@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from generation.posecontrol.commands import build, check, draw, judge
+from generation.posecontrol.commands import build, check, draw, judge, report, rotate
 from recognition.command import run_command
 from recognition.subcommands import run_one_of
 
-COMMANDS = (build, draw, check, judge)
+COMMANDS = (build, draw, check, judge, report, rotate)
 
 
 def main() -> None:

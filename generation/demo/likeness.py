@@ -26,7 +26,7 @@ from generation.demo.dataset import UNSEEN
 from generation.demo.likeness_page import write_page
 from generation.demo.overhead import step_times_ms
 from generation.identity.latents import decode, encode
-from generation.intervals import interval
+from generation.intervals import CONFIDENCE, interval
 from generation.lora.adapter import add_adapter, load_adapter
 from generation.lora.batches import keyed_generator
 from generation.lora.cache import Cache
