@@ -17,10 +17,10 @@ from generation.demo.recogniser import SIDE, TRAIN
 from recognition.command import run_command
 from recognition.demonstration import command, side_by_side
 
-FACES = ("--people", 250, "--frames", 12, "--size", SIDE, "--workers", 1)
+FACES = ("--people", 400, "--frames", 8, "--size", SIDE, "--workers", 1)
 MODEL = (
     *("--image_size", SIDE, "--feature_dim", 256, "--generator_width", 16, "--num_control_layers", 4),
-    *("--epochs", 6, "--lr", 1e-3, "--save_interval", 3, "--threads", 1, "--num_workers", 1),
+    *("--epochs", 5, "--lr", 1e-3, "--loss_type", "combined", "--save_interval", 5, "--threads", 1, "--num_workers", 1),
 )
 YAWS = (-65, -45, 45, 65)
 IMAGES = 20_000  # that each of the two recognisers sees

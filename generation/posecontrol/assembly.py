@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -65,25 +65,24 @@ class Assembled:
             self.runtime.wait_for_all("the start of the run")
             yield
             return
-        cfg = self.cfg
+        cfg, moved = self.cfg, []
         inside = self.begins_with is not None and self.begins_with.path.parent.resolve() == cfg.save_dir.resolve()
-        moved = []
-        if not (self.goes_on and inside) and cfg.save_dir.is_dir() and _holds_run(cfg.save_dir):
-            moved.append(set_aside(cfg.save_dir))
-        if not self.goes_on and cfg.log_dir.is_dir() and any(cfg.log_dir.glob("events.out.*")):
-            moved.append(set_aside(cfg.log_dir))
         cfg.save_dir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(cfg.save_dir, os.O_RDONLY)
-        try:
-            hold(handle, cfg.save_dir)
+        with ExitStack() as kept:
+            # A run that lives is not moved: first it is found out whether one does.
+            kept.enter_context(_held(cfg.save_dir))
+            if not (self.goes_on and inside) and _holds_run(cfg.save_dir):
+                moved.append(set_aside(cfg.save_dir))
+                cfg.save_dir.mkdir()
+                kept.enter_context(_held(cfg.save_dir))
+            if not self.goes_on and cfg.log_dir.is_dir() and any(cfg.log_dir.glob("events.out.*")):
+                moved.append(set_aside(cfg.log_dir))
             self.split.write(cfg.save_dir / SPLIT)
             start_log(cfg.save_dir)
             for folder in moved:
                 LOG.info("note: an earlier run was there: it is now %s", folder)
             self.runtime.wait_for_all("the start of the run")
             yield
-        finally:
-            os.close(handle)
 
     def described(self) -> list[str]:
         """What the log begins with."""
@@ -241,6 +240,17 @@ def _changes(checkpoint: PoseCheckpoint, cfg: PoseControlConfig) -> list[str]:
     ours, theirs = cfg.as_plain(), checkpoint["args"]
     keys = [key for key in ours if key not in _OF_THE_PLACE and ours[key] != theirs.get(key)]
     return [f"note: {key} is {ours[key]} now, and was {theirs.get(key)}" for key in keys]
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Keep a folder for this process; InputError while another one has it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        hold(handle, folder)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _holds_run(folder: Path) -> bool:

@@ -59,6 +59,16 @@ class ImageControlNet(nn.Module):
     ) -> None:
         super().__init__()
         require_pose_dim(pose_dim)
+        for name, value, known in (
+            ("generator", generator, (SPATIAL, VECTOR)),
+            ("proj_norm", proj_norm, (BATCH, LAYER)),
+        ):
+            if value not in known:
+                raise InputError(f"{name}={value!r}: use {' or '.join(known)}")
+        if feature_dim < 2 or generator_width < 1:
+            raise InputError(
+                f"feature_dim={feature_dim} must be 2 or more, generator_width={generator_width} 1 or more"
+            )
         if image_size < 2 * COARSEST or image_size % COARSEST:
             raise InputError(f"image_size={image_size}: use a multiple of {COARSEST}, {2 * COARSEST} or more")
         self.image_size, self.pose_dim = image_size, pose_dim

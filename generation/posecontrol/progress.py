@@ -15,7 +15,7 @@ from generation.posecontrol.state import PoseControlState
 from generation.posecontrol.step import Losses, StepOutput
 from recognition.log import LOG
 from recognition.runtime import Runtime
-from recognition.training.progress import Throughput, gradient_text
+from recognition.training.progress import Throughput, gradient_text, log_skipped
 
 
 class EpochProgress:
@@ -50,9 +50,9 @@ class EpochProgress:
         self.state.count(output, pairs)
         self.throughput.add(pairs, sum(batch.wait_s for batch in batches))
         self.bar.update()
-        if output.agreed.is_skipped and self.runtime.is_main:
-            LOG.warning("a step was not finite on some rank: it changed nothing, on any rank")
         done = self.state.step_in_epoch
+        if output.agreed.is_skipped and self.runtime.is_main:
+            log_skipped(self.state.epoch * self.num_steps + done, output.agreed)
         if self.boards is not None and (done % self.cfg.log_every == 0 or done == self.num_steps):
             self._tell(output, done)
 

@@ -59,6 +59,8 @@ class PoseControlState:
         """Go on exactly where `checkpoint` was written; its weights are loaded already."""
         step = self.take_step
         step.optimizer.load_state_dict(checkpoint["optimizer_state_dict"])
+        for group in step.optimizer.param_groups:
+            group["weight_decay"] = self.cfg.weight_decay  # as the command line has it, like the rate
         for name, tensor in _small_tensors(step).items():
             tensor.copy_(checkpoint["scaler_state_dict"][name])
         self.epoch, self.step_in_epoch = checkpoint["epoch"], checkpoint["step_in_epoch"]

@@ -166,8 +166,13 @@ def is_logged(done: int, frequent: int, plan: Plan) -> bool:
 
 
 def tell_skipped(metrics: MetricsWriter, done: int, loss: float, agreed: Agreed) -> None:
-    """Note a step that changed nothing, and why; fp16's search for its scale is nothing to be warned of."""
+    """Note a step that changed nothing, and why."""
     metrics.write("skipped", done, loss=loss)
+    log_skipped(done, agreed)
+
+
+def log_skipped(done: int, agreed: Agreed) -> None:
+    """Say that a step changed nothing, and why; fp16's search for its scale is nothing to be warned of."""
     if agreed.is_bad:
         LOG.warning("step %d was not finite on some rank: it changed nothing, on any rank", done)
     else:

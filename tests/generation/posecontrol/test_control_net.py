@@ -133,6 +133,9 @@ def test_freeze_generator():
         ({"num_control_layers": 5}, "1 to 4"),
         ({"num_control_layers": 7, "generator": "vector"}, "1 to 6"),
         ({"encoder": "resnet"}, "'resnet' is not known"),
+        ({"generator": "other"}, "use spatial or vector"),
+        ({"proj_norm": "none"}, "use batch or layer"),
+        ({"feature_dim": 1}, "feature_dim=1"),
     ],
 )
 def test_what_cannot_be_is_said(wrong, said):

@@ -117,6 +117,15 @@ def test_more_epochs_go_on_and_what_changed_is_said(data, tmp_path):
     assert "note: lr is 0.002 now, and was 0.001" in log
 
 
+def test_another_weight_decay_counts(data, tmp_path):
+    """The optimizer's state has the old one in it."""
+    first = run(data, tmp_path, "--epochs", 1)
+    for name, decay in (("a", 1e-5), ("b", 0.5)):
+        run(data, tmp_path / name, "--epochs", 2, "--weight_decay", decay, "--resume", first / "last.pth")
+    ends = [read_checkpoint(tmp_path / name / "checkpoints")["model_state_dict"] for name in ("a", "b")]
+    assert not same(*ends)
+
+
 def test_other_data_is_another_stage(data, tmp_path):
     first = run(data, tmp_path / "1", "--epochs", 1)
     other = shutil.copytree(data, tmp_path / "data")
@@ -153,8 +162,8 @@ def test_a_full_disk_costs_an_epochs_files_and_not_the_run(data, tmp_path, monke
 def test_a_living_run_is_left_alone(data, tmp_path):
     from recognition.atomic import hold
 
-    folder = tmp_path / "checkpoints"
-    folder.mkdir()
+    folder = run(data, tmp_path, "--epochs", 1)
+    before = sorted(path.name for path in folder.iterdir())
     handle = os.open(folder, os.O_RDONLY)
     hold(handle, folder)
     try:
@@ -162,4 +171,5 @@ def test_a_living_run_is_left_alone(data, tmp_path):
             run(data, tmp_path, "--epochs", 1)
     finally:
         os.close(handle)
-    assert list(folder.iterdir()) == []
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert not (tmp_path / "checkpoints.old-1").exists()

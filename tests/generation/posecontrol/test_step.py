@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from generation import FrozenBackbone
 from generation.pose import rotation_matrices
 from generation.posecontrol.arguments import config_of
 from generation.posecontrol.assembly import assemble
 from generation.posecontrol.batches import PairBatch, pass_sizes, steps_of
+from generation.posecontrol.encoders import resized
 from generation.posecontrol.loop import epoch_lr
 from generation.posecontrol.losses import pose_loss
 from generation.posecontrol.step import PoseControlStep
 from recognition.errors import InputError
 from recognition.runtime import Runtime
+from tests.generation.identity.drawn_faces import weights_file
 from tests.generation.posecontrol.small_model import small
 from tests.generation.posecontrol.small_set import words
 from tests.ranks import run_ranks
@@ -130,6 +133,26 @@ def test_the_pose_head_learns_64_poses(pose_dim, kind):
     apart = (rotation_matrices(angles) - rotation_matrices(poses)).square().sum((1, 2))
     degrees = 2 * torch.rad2deg(torch.asin((apart / 8).sqrt().clamp(max=1)))
     assert degrees.mean() < 5
+
+
+def test_an_identity_loss_makes_faces_more_alike(data, tmp_path):
+    """By the recogniser that it looks through; all else is the same."""
+    backbone = FrozenBackbone.open(weights_file(tmp_path))  # settled: an untrained one finds all faces alike
+    cosines = []
+    for weight in (0.0, 0.03):
+        options = ("--batch_size", 4, "--identity_loss_weight", weight)
+        cfg = config_of(
+            words(data, tmp_path, *options, "--identity_recogniser", tmp_path / "r_tiny-0.safetensors"), description=""
+        )
+        parts = assemble(cfg, ALONE)
+        (some,) = next(parts.train.epoch(0))
+        for _ in range(60):
+            parts.take_step([some], lr=2e-3)
+        with torch.no_grad():
+            made, target = parts.take_step.generated(some)
+            both = [backbone(resized((each + 1) / 2, 112)) for each in (made.image_BCHW, target)]
+        cosines.append(torch.cosine_similarity(*both, dim=1).mean().item())
+    assert cosines[1] > cosines[0] + 0.01
 
 
 @pytest.mark.parametrize(

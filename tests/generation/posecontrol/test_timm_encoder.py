@@ -84,6 +84,8 @@ def test_maps_and_their_mean(timm):
 def test_frozen_with_its_statistics(timm):
     model = small(image_size=64, encoder="timm:resnet50", encoder_weights="untrained", recogniser=None).train()
     assert model.feature_proj[0].in_features == 2048
+    whole = small(image_size=64, encoder="timm:resnet50", encoder_weights="untrained", recogniser=None, feature_dim=512)
+    assert sum(parameter.numel() for parameter in whole.feature_proj.parameters()) == 1_050_112
     before = model.encoder.backbone.bn1.running_mean.clone()
     model(pictures(4, 64), torch.zeros(4, 3)).image_BCHW.mean().backward()
     assert torch.equal(before, model.encoder.backbone.bn1.running_mean)
