@@ -85,10 +85,7 @@ class TimmEncoder(Encoder):
             raise InputError(f"{TIMM}{name} has no layer1 to layer4; name a ResNet of timm")
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-        self.channels = tuple(
-            stage[-1].conv3.out_channels if hasattr(stage[-1], "conv3") else stage[-1].conv2.out_channels
-            for stage in stages
-        )
+        self.channels = tuple(_outputs(stage[-1]) for stage in stages)
         self.facts = {"encoder": TIMM + name, "frozen": freeze}
 
     def train(self, mode: bool = True) -> TimmEncoder:
@@ -192,6 +189,11 @@ def _timm_network(name: str, weights: str | PathLike | None) -> nn.Module:
     if unfit.missing_keys or unfit.unexpected_keys:
         raise InputError(f"{weights} does not fit timm's {name}: {(unfit.missing_keys + unfit.unexpected_keys)[:3]}")
     return network
+
+
+def _outputs(block: nn.Module) -> int:
+    """Channels that a block of a ResNet gives: those of its last convolution."""
+    return (block.conv3 if hasattr(block, "conv3") else block.conv2).out_channels
 
 
 def _one_line(error: BaseException) -> str:

@@ -59,7 +59,9 @@ def interrupted(data, out, at, *options, runtime=None):
             run(data, out, *options, runtime=runtime)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [next(iter(MODES)), *(pytest.param(m, marks=pytest.mark.nightly) for m in [*MODES][1:])]
+)
 def test_two_epochs_and_two_more_are_four(mode, data, tmp_path):
     options = ("--save_interval", 2, "--epochs", 4, *MODES[mode])
     whole = run(data, tmp_path / "whole", *options)
@@ -91,6 +93,18 @@ def two_ranks(runtime, data, out, at):
 def test_on_two_ranks(data, tmp_path):
     run_ranks(two_ranks, 2, data, tmp_path, 3)
     assert all(equal(tmp_path / "whole" / "checkpoints", tmp_path / "parts" / "checkpoints").values())
+
+
+def test_a_job_that_is_started_again_by_itself_goes_on(data, tmp_path, monkeypatch):
+    """Whatever it was told at first: another checkpoint, a new stage."""
+    first = run(data, tmp_path / "first", "--epochs", 1)
+    told = ("--resume", first / "last.pth", "--new_stage")
+    whole = run(data, tmp_path / "whole", *told)
+    interrupted(data, tmp_path / "parts", 6, *told)
+    monkeypatch.setattr(assembly, "was_restarted", lambda: True)
+    parts = run(data, tmp_path / "parts", *told)
+    assert all(equal(whole, parts).values())
+    assert not (tmp_path / "parts" / "checkpoints.old-1").exists()
 
 
 def test_a_finished_run_says_so(data, tmp_path, capsys):
