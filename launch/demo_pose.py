@@ -17,7 +17,7 @@ from generation.demo.recogniser import SIDE, TRAIN
 from recognition.command import run_command
 from recognition.demonstration import command, side_by_side
 
-FACES = ("--people", 400, "--frames", 8, "--size", SIDE, "--workers", 1)
+FACES = ("--people", 400, "--frames", 8, "--size", SIDE)
 MODEL = (
     *("--image_size", SIDE, "--feature_dim", 256, "--generator_width", 16, "--num_control_layers", 4),
     *("--epochs", 5, "--lr", 1e-3, "--loss_type", "combined", "--save_interval", 5, "--threads", 1, "--num_workers", 1),
@@ -35,16 +35,16 @@ def main() -> None:
     started, out, seed = time.perf_counter(), given.out, ("--seed", given.seed)
     faces, sets, judge, turned = out / "faces", out / "sets", out / "judge.safetensors", out / "turned"
     encoder, held_out = out / "recogniser", out / "held_out"
+    command("poses.py", "draw", faces, *FACES, *seed)
     side_by_side(
-        data=[
-            ("poses.py", "draw", faces, *FACES, *seed),
-            ("poses.py", "judge", faces, judge, "--size", SIDE, *seed),
-            ("-m", "generation.demo.pose_sets", sets, "--workers", 1, *seed),
-        ],
-        recognisers=[
+        models=[
             (*TRAIN, f"seed={given.seed}", f"output={encoder}"),
+            ("poses.py", "judge", faces, judge, "--size", SIDE, *seed),
+        ],
+        others=[
             # Another network, trained on other people: it has had no part in the pictures that it judges.
             (*TRAIN, f"seed={given.seed + 1}", "network=mbf_tiny", f"output={held_out}"),
+            ("-m", "generation.demo.pose_sets", sets, "--workers", 1, *seed),
         ],
     )
     models = {kind: out / kind for kind in ("spatial", "vector")}

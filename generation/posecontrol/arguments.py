@@ -10,6 +10,7 @@ from pathlib import Path
 from generation.posecontrol.config import CHOICES, PoseControlConfig
 from recognition.errors import InputError
 
+METAVARS = {"recogniser": "RUN", "identity_recogniser": "RUN", "encoder_weights": "FILE", "resume": "CHECKPOINT"}
 GROUPS = {
     "data": {
         "data_dir": "folder of front_metadata.json, front_keypoints.npy, video_metadata.json and video_keypoints.npy",
@@ -29,7 +30,7 @@ GROUPS = {
         "num_control_layers": "stages that the control branch acts on, from the coarsest",
         "freeze_generator": "train only the control branch and what reads the picture",
         "encoder": "recogniser, timm:resnet50 (ImageNet), or cnn: small, trained along",
-        "recogniser": "the encoder's run directory or weights",
+        "recogniser": "run directory or weights of the encoder",
         "encoder_weights": "file for a timm encoder, instead of timm's own cache",
         "strict_encoder": "end when the encoder cannot be had, instead of training a small one",
         "finetune_backbone": "train the encoder along",
@@ -117,4 +118,4 @@ def _add(group: argparse._ArgumentGroup, field: dataclasses.Field, text: str) ->
 def _metavar(name: str, kind: type) -> str | None:
     if name in CHOICES:
         return None
-    return {Path: "DIR", int: "N", float: "X", str: "NAME"}[kind]
+    return METAVARS.get(name) or {Path: "DIR", int: "N", float: "X", str: "NAME"}[kind]

@@ -99,15 +99,7 @@ class Assembled:
             f"{cfg.generator} generator, {trained:,} parameters trained"
         )
         if self.begins_with is not None:
-            at = f"epoch {self.state.epoch}" + (
-                f", step {self.state.step_in_epoch}" if self.state.step_in_epoch else ""
-            )
-            how = (
-                f"going on from {self.begins_with.path} at {at}"
-                if self.goes_on
-                else (f"a new stage: the weights of {self.begins_with.path}, from epoch 0 with lr {cfg.lr:g}")
-            )
-            lines += [how, *_changes(self.begins_with, cfg)]
+            lines += [self._beginning(self.begins_with), *_changes(self.begins_with, cfg)]
         elif cfg.freeze_generator:
             lines.append(
                 "warning: the generator is frozen as it was drawn at random, and can give no good picture; train it "
@@ -118,6 +110,12 @@ class Assembled:
             f"{len(self.train.steps)} steps an epoch, {cfg.epochs} epochs; checkpoints in {cfg.save_dir}"
         )
         return lines
+
+    def _beginning(self, checkpoint: PoseCheckpoint) -> str:
+        if not self.goes_on:
+            return f"a new stage: the weights of {checkpoint.path}, from epoch 0 with lr {self.cfg.lr:g}"
+        step = f", step {self.state.step_in_epoch}" if self.state.step_in_epoch else ""
+        return f"going on from {checkpoint.path} at epoch {self.state.epoch}{step}"
 
     def _data(self) -> str:
         pairs = f"{len(self.train.pairs.front_P)} pairs to train on, {len(self.val.pairs.front_P)} to validate"
@@ -132,7 +130,7 @@ def assemble(cfg: PoseControlConfig, runtime: Runtime) -> Assembled | None:
     InputError as the parts have it, for a checkpoint that does not fit, and where a named one is of a finished run.
     """
     pose_set = read_pose_set(cfg.data_dir, cfg.image_dir, legacy_pose_order=cfg.legacy_pose_order)
-    checkpoint = _named(cfg, runtime)
+    checkpoint, starts_again = _named(cfg, runtime)
     split = _split(cfg, pose_set, checkpoint)
     torch.manual_seed(cfg.seed)
     model = ImageControlNet(**model_arguments(cfg.as_plain()))
@@ -155,7 +153,9 @@ def assemble(cfg: PoseControlConfig, runtime: Runtime) -> Assembled | None:
     )
     train.require_steps()
     state = PoseControlState(take_step, cfg, asdict(split), pose_set.sha256)
-    goes_on = checkpoint is not None and not cfg.new_stage and checkpoint["trainable"] == sorted(take_step.parameters)
+    # What a person once said to a job does not count when the job is started again by itself.
+    wants_stage = cfg.new_stage and not starts_again
+    goes_on = checkpoint is not None and not wants_stage and checkpoint["trainable"] == sorted(take_step.parameters)
     if goes_on:
         _require_same_run(checkpoint, cfg, pose_set, runtime)
         state.restore(checkpoint)
@@ -164,13 +164,14 @@ def assemble(cfg: PoseControlConfig, runtime: Runtime) -> Assembled | None:
     return Assembled(cfg, runtime, pose_set, split, train, val, take_step, state, goes_on, checkpoint)
 
 
-def _named(cfg: PoseControlConfig, runtime: Runtime) -> PoseCheckpoint | None:
-    """The checkpoint that is meant, as the main rank sees it; a job that was started again by itself goes on."""
-    # What a person once said to a job does not count again then.
-    if cfg.resume != AUTO and not (was_restarted() and newest(cfg.save_dir)):
-        return None if cfg.resume is None else read_checkpoint(Path(cfg.resume))
+def _named(cfg: PoseControlConfig, runtime: Runtime) -> tuple[PoseCheckpoint | None, bool]:
+    """The checkpoint that is meant, and whether it is that of a job that was started again by itself."""
+    # The main rank's view counts: a shared file system may show the others something older.
     found = gather_text(str(newest(cfg.save_dir) or ""), runtime)[0]
-    return read_checkpoint(Path(found)) if found else None
+    starts_again = was_restarted() and bool(found)
+    if starts_again or cfg.resume == AUTO:
+        return (read_checkpoint(Path(found)) if found else None), starts_again
+    return (None if cfg.resume is None else read_checkpoint(Path(cfg.resume))), False
 
 
 def _split(cfg: PoseControlConfig, pose_set: PoseSet, checkpoint: PoseCheckpoint | None) -> Split:

@@ -5,7 +5,6 @@ All take pictures (B, 3, S, S) in [-1, 1] and prepare them as their network is u
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,7 +51,7 @@ class RecogniserEncoder(Encoder):
 
     def __init__(self, backbone: FrozenBackbone, *, freeze: bool = True) -> None:
         super().__init__()
-        self.backbone, self.freeze = backbone, freeze
+        self.backbone = backbone
         if not freeze:
             self.network = backbone.network.requires_grad_(True)
         with torch.no_grad():
@@ -64,10 +63,9 @@ class RecogniserEncoder(Encoder):
 
     def forward(self, img11_BCHW: Tensor) -> Encoded:
         """See Encoder; the gradient to the picture is there where the picture wants one."""
-        with _graph(self.freeze, img11_BCHW):
-            img01_BCHW = (resized(img11_BCHW, self.backbone.image_size) + 1) / 2
-            layers = self.backbone.taps(img01_BCHW).layers
-            return Encoded(layers, layers[-1].mean((2, 3)))
+        img01_BCHW = (resized(img11_BCHW, self.backbone.image_size) + 1) / 2
+        layers = self.backbone.taps(img01_BCHW).layers
+        return Encoded(layers, layers[-1].mean((2, 3)))
 
 
 class TimmEncoder(Encoder):
@@ -85,10 +83,7 @@ class TimmEncoder(Encoder):
             raise InputError(f"{TIMM}{name} has no layer1 to layer4; name a ResNet of timm")
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-        self.channels = tuple(
-            stage[-1].conv3.out_channels if hasattr(stage[-1], "conv3") else stage[-1].conv2.out_channels
-            for stage in stages
-        )
+        self.channels = tuple(_outputs(stage[-1]) for stage in stages)
         self.facts = {"encoder": TIMM + name, "frozen": freeze}
 
     def train(self, mode: bool = True) -> TimmEncoder:
@@ -100,14 +95,13 @@ class TimmEncoder(Encoder):
 
     def forward(self, img11_BCHW: Tensor) -> Encoded:
         """See Encoder."""
-        with _graph(self.freeze, img11_BCHW):
-            net, maps = self.backbone, []
-            x = ((img11_BCHW + 1) / 2 - self.mean) / self.std
-            x = net.maxpool(net.act1(net.bn1(net.conv1(x))))
-            for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
-                x = stage(x)
-                maps.append(x)
-            return Encoded(tuple(maps), x.mean((2, 3)))
+        net, maps = self.backbone, []
+        x = ((img11_BCHW + 1) / 2 - self.mean) / self.std
+        x = net.maxpool(net.act1(net.bn1(net.conv1(x))))
+        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+            x = stage(x)
+            maps.append(x)
+        return Encoded(tuple(maps), x.mean((2, 3)))
 
 
 class ConvolutionEncoder(Encoder):
@@ -172,11 +166,6 @@ def resized(img_BCHW: Tensor, side: int) -> Tensor:
     return F.interpolate(img_BCHW.float(), (side, side), mode="bilinear", antialias=True)
 
 
-def _graph(freeze: bool, img11_BCHW: Tensor) -> nullcontext | torch.no_grad:
-    # A frozen network needs a graph for its picture alone.
-    return torch.no_grad() if freeze and not img11_BCHW.requires_grad else nullcontext()
-
-
 def _timm_network(name: str, weights: str | PathLike | None) -> nn.Module:
     import timm
 
@@ -192,6 +181,11 @@ def _timm_network(name: str, weights: str | PathLike | None) -> nn.Module:
     if unfit.missing_keys or unfit.unexpected_keys:
         raise InputError(f"{weights} does not fit timm's {name}: {(unfit.missing_keys + unfit.unexpected_keys)[:3]}")
     return network
+
+
+def _outputs(block: nn.Module) -> int:
+    """Channels that a block of a ResNet gives: those of its last convolution."""
+    return (block.conv3 if hasattr(block, "conv3") else block.conv2).out_channels
 
 
 def _one_line(error: BaseException) -> str:

@@ -140,14 +140,9 @@ def cell(metric: str, of: Mapping[str, float | None]) -> str:
     return f"{of['mean']:.{digits}f} ({of['low']:.{digits}f} to {of['high']:.{digits}f})"
 
 
-def _is_empty(metric: str, maker: str) -> bool:
-    """The target is equal to itself: only its pose says something, of who judges it."""
-    return maker == REAL and metric != POSE
-
-
 def shown_makers(metric: str, makers: Sequence[str]) -> list[str]:
-    """Those whose column of a metric says something."""
-    return [maker for maker in makers if not _is_empty(metric, maker)]
+    """Those whose column says something: the target is equal to itself, but its pose tells of who judges poses."""
+    return [maker for maker in makers if metric == POSE or maker != REAL]
 
 
 def _values(

@@ -43,6 +43,7 @@ def write_report(
             {
                 **found,
                 "columns": list(columns),
+                "paired": len(rows[0]) > len(columns),
                 "grid": data_uri("png", file.getvalue()),
                 "charts": _charts(found),
                 "tables": _tables(table),

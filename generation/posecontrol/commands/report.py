@@ -163,7 +163,7 @@ def _history(folder: Path) -> dict[str, Any]:
 
 @torch.no_grad()
 def _pictures(models: dict[str, ImageControlNet], pose_set: PoseSet, pairs: Pairs) -> tuple[list, list[str]]:
-    """Rows of source, target and what each model makes, and the names of these columns."""
+    """Rows of source, target and what each model makes, two pairs beside each other, and the names of these columns."""
     side = next(iter(models.values())).image_size
     some = spread(len(pairs.front_P), ROWS)
     fronts, videos = pairs.front_P[some], pairs.video_P[some]
@@ -174,4 +174,7 @@ def _pictures(models: dict[str, ImageControlNet], pose_set: PoseSet, pairs: Pair
     pose_B3 = torch.from_numpy(pose_set.video.pose_N3[videos]).float()
     columns = [source, target, *(turned(model, source, pose_B3) for model in models.values())]
     pixels = [pixels_of(each).numpy() for each in columns]
-    return [list(row) for row in zip(*pixels)], ["source", "target", *models]
+    rows = [list(row) for row in zip(*pixels)]
+    half = len(rows) // 2
+    beside = [left + right for left, right in zip(rows[:half], rows[half:])] if half else rows
+    return beside, ["source", "target", *models]

@@ -43,7 +43,7 @@ def test_a_report_of_two_models(data, models, tmp_path, monkeypatch, capfd):
     assert "the recogniser that is the first model's encoder" in page.replace("&#39;", "'")
     assert "### SSIM" in (out / "report.md").read_text()
     pixels = np.asarray(Image.open(out / "pictures.png"))
-    assert pixels.shape == (8 * 96 + 7 * 4, 4 * 96 + 3 * 4, 3)
+    assert pixels.shape == (4 * 96 + 3 * 4, 8 * 96 + 7 * 4, 3)
 
 
 def test_the_people_that_were_left_for_a_test(data, models, tmp_path, monkeypatch):

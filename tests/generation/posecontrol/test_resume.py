@@ -11,7 +11,7 @@ import torch
 from generation.posecontrol import assembly
 from generation.posecontrol.checkpoint import read_checkpoint
 from generation.posecontrol.step import PoseControlStep
-from recognition.errors import InputError, Stopped
+from recognition.errors import InputError, ReplicasDiffer, Stopped
 from tests.generation.posecontrol.small_set import run
 from tests.ranks import run_ranks
 
@@ -59,7 +59,9 @@ def interrupted(data, out, at, *options, runtime=None):
             run(data, out, *options, runtime=runtime)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [next(iter(MODES)), *(pytest.param(m, marks=pytest.mark.nightly) for m in [*MODES][1:])]
+)
 def test_two_epochs_and_two_more_are_four(mode, data, tmp_path):
     options = ("--save_interval", 2, "--epochs", 4, *MODES[mode])
     whole = run(data, tmp_path / "whole", *options)
@@ -82,7 +84,7 @@ def test_a_signal_amid_an_epoch(at, data, tmp_path):
 
 
 def two_ranks(runtime, data, out, at):
-    options = ("--proj_norm", "layer", "--batch_size", 2)
+    options = ("--batch_size", 2)
     run(data, out / "whole", *options, runtime=runtime)
     interrupted(data, out / "parts", at, *options, runtime=runtime)
     run(data, out / "parts", *options, "--resume", "auto", runtime=runtime)
@@ -91,6 +93,37 @@ def two_ranks(runtime, data, out, at):
 def test_on_two_ranks(data, tmp_path):
     run_ranks(two_ranks, 2, data, tmp_path, 3)
     assert all(equal(tmp_path / "whole" / "checkpoints", tmp_path / "parts" / "checkpoints").values())
+
+
+def corrupted(runtime, data, out):
+    class Corrupts(PoseControlStep):
+        def __call__(self, *args, **options):
+            output = super().__call__(*args, **options)
+            if self.runtime.rank == 1:
+                with torch.no_grad():
+                    self.model.generator.last.bias[0] += 1e-6
+            return output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assembly, "PoseControlStep", Corrupts)
+        with pytest.raises(ReplicasDiffer, match=r"generator\.last\.bias"):
+            run(data, out, "--batch_size", 2, runtime=runtime)
+
+
+def test_ranks_that_come_to_differ_are_noticed(data, tmp_path):
+    run_ranks(corrupted, 2, data, tmp_path)
+
+
+def test_a_job_that_is_started_again_by_itself_goes_on(data, tmp_path, monkeypatch):
+    """Whatever it was told at first: another checkpoint, a new stage."""
+    first = run(data, tmp_path / "first", "--epochs", 1)
+    told = ("--resume", first / "last.pth", "--new_stage")
+    whole = run(data, tmp_path / "whole", *told)
+    interrupted(data, tmp_path / "parts", 6, *told)
+    monkeypatch.setattr(assembly, "was_restarted", lambda: True)
+    parts = run(data, tmp_path / "parts", *told)
+    assert all(equal(whole, parts).values())
+    assert not (tmp_path / "parts" / "checkpoints.old-1").exists()
 
 
 def test_a_finished_run_says_so(data, tmp_path, capsys):
