@@ -23,7 +23,7 @@ MODEL = (
     *("--epochs", 5, "--lr", 1e-3, "--loss_type", "combined", "--save_interval", 5, "--threads", 1, "--num_workers", 1),
 )
 YAWS = (-65, -45, 45, 65)
-IMAGES = 20_000  # that each of the two recognisers sees
+IMAGES, WARM_UP_IMAGES = 20_000, 1_600  # that each of the two recognisers sees, in all and while its lr rises
 
 
 def main() -> None:
@@ -64,21 +64,10 @@ def main() -> None:
     originals = PEOPLE * PICTURES
     runs = {"without": (sets / FRONTAL, originals), "with": (turned, originals * (1 + len(YAWS)))}
     targets = [sets / PAIRS_FOLDER / f"{name}.bin" for name in BINS]
+    verified = (f"val_targets={','.join(BINS)}", f"val_dir={sets / PAIRS_FOLDER}", f"seed={given.seed}")
     side_by_side(
         **{
-            name: [
-                (
-                    *(
-                        *TRAIN,
-                        f"rec={rec}",
-                        f"num_classes={PEOPLE}",
-                        f"num_image={count}",
-                        f"num_epoch={IMAGES / count}",
-                    ),
-                    *(f"val_targets={','.join(BINS)}", f"val_dir={sets / PAIRS_FOLDER}", f"seed={given.seed}"),
-                    f"output={out / name}",
-                )
-            ]
+            name: [(*TRAIN, *budget(count), f"rec={rec}", f"num_classes={PEOPLE}", *verified, f"output={out / name}")]
             for name, (rec, count) in runs.items()
         }
     )
@@ -86,6 +75,12 @@ def main() -> None:
     print(f"\ndone in {time.perf_counter() - started:.0f} s")
     print(f"turned faces:       {out / 'report' / 'index.html'}")
     print(f"what they are for:  {out / 'profiles' / 'index.html'}")
+
+
+def budget(num_image: int) -> tuple[str, str, str]:
+    """Settings with which sets of any size are trained on for the same steps, at the same learning rates."""
+    epochs = {"num_epoch": IMAGES / num_image, "warmup_epoch": WARM_UP_IMAGES / num_image}
+    return f"num_image={num_image}", *(f"{key}={value}" for key, value in epochs.items())
 
 
 if __name__ == "__main__":
