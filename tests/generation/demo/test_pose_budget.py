@@ -1,7 +1,7 @@
 """The two recognisers of the demonstration of turned faces differ in their pictures, and in nothing else."""
 
-from launch.demo_pose import PEOPLE, PICTURES, YAWS, budget
 from generation.demo.recogniser import TRAIN
+from launch.demo_pose import PEOPLE, PICTURES, YAWS, budget
 from recognition.config import load_config
 from recognition.training.plan import Progressed, plan_steps
 from tests.conftest import CONFIGS
