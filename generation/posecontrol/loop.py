@@ -131,6 +131,9 @@ def _finish(parts: Assembled) -> None:
     best = min(history["val"], key=lambda row: row["loss"])
     LOG.info("best: %s (epoch %d, PSNR %.2f dB)", folder / BEST, best["epoch"], best["psnr_db"])
     LOG.info("curves: %s", folder / FINAL_CURVES)
+    if parts.split.test:
+        how = f"{folder / BEST} --data_dir {parts.cfg.data_dir} --out {folder / 'report'}"
+        LOG.info("on the %d people that it has not seen: python launch/poses.py report %s", len(parts.split.test), how)
 
 
 def _write_history(parts: Assembled) -> None:

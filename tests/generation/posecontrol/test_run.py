@@ -11,8 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from generation import ImageControlNet
 from generation.posecontrol.checkpoint import read_checkpoint
+from launch import poses as command
 from recognition.errors import InputError
 from recognition.weights import save_backbone
+from tests.commands import run as run_command
 from tests.generation.posecontrol.small_model import pictures, poses, recogniser
 from tests.generation.posecontrol.small_set import run
 
@@ -38,13 +40,22 @@ def test_files_that_users_know(finished):
         for epoch in (1, 2)
     }
     more = {"best_model.pth", "final_model.pth", "final_training_curves.png", "training_history.json"}
-    assert numbered | more | {"last.pth", "split.json", "training.log"} == names
+    assert numbered | more | {"last.pth", "split.json", "training.log"} == names - {"report"}
 
 
 def test_curves_are_pictures(finished):
     pixels = np.asarray(Image.open(finished / "final_training_curves.png").convert("RGB"))
     assert pixels.shape[0] > 500
     assert pixels.std() > 5
+
+
+def test_it_says_how_it_is_judged(finished, data, monkeypatch):
+    """As it stands in the log, but for the interpreter."""
+    pytest.importorskip("torchmetrics")
+    (line,) = [line for line in log_of(finished).splitlines() if "launch/poses.py report" in line]
+    assert "on the 1 people that it has not seen" in line
+    assert run_command(command, *line.partition("launch/poses.py ")[2].split(), monkeypatch=monkeypatch) == 0
+    assert (finished / "report" / "index.html").is_file()
 
 
 def test_checkpoints_have_the_keys_that_users_know(finished):

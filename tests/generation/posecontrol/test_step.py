@@ -186,6 +186,10 @@ def test_an_epoch_shows_each_pair_once(world, data, tmp_path):
                     seen += [(epoch, *pair) for pair in zip(*pictures)]
     assert len(seen) == 32
     assert len(set(seen)) == 32
+    # In an order of its own each time.
+    first, second = ([pair for epoch, *pair in seen if epoch == wanted] for wanted in (0, 1))
+    assert sorted(first) == sorted(second)
+    assert first != second
 
 
 @pytest.mark.parametrize(("epoch", "lr"), [(0, 1e-3), (50, (1e-3 + 1e-6) / 2), (100, 1e-6)])
