@@ -21,6 +21,10 @@ from recognition.strict_json import finite
 
 SCHEMA = "arcscale.posecontrol.1"
 HTML, JSON, MARKDOWN, PICTURES = "index.html", "report.json", "report.md", "pictures.png"
+CURVES = (
+    (TITLES[PSNR], "psnr_db", {"val": ""}, "PSNR on validation people"),
+    ("loss", "loss", {"train": ", training", "val": ", validation"}, "the loss"),
+)
 SHOWN_SIDE = 96  # pixels to which small pictures are enlarged
 
 
@@ -101,17 +105,25 @@ def _charts(found: Mapping[str, Any]) -> list[dict[str, str]]:
         return captioned(svg(draw), f"{TITLES[metric]}, by how far the target is turned.")
 
     charts = [by_yaw(metric) for metric in found["table"]["metrics"]]
-    if histories := {name: each for name, each in found["histories"].items() if each.get("val")}:
-
-        def over_epochs(axes: Axes) -> None:
-            for place, (name, history) in enumerate(histories.items()):
-                rows = history["val"]
-                axes.plot(
-                    [row["epoch"] for row in rows], [row["psnr_db"] for row in rows], label=name, **line_style(place)
-                )
-            axes.set_xlabel("epoch")
-            axes.set_ylabel(TITLES[PSNR])
-            axes.legend()
-
-        charts.append(captioned(svg(over_epochs), "While the models were trained: PSNR on validation people."))
+    histories = {name: each for name, each in found["histories"].items() if each.get("train") and each.get("val")}
+    if histories:
+        charts += [_curves(histories, *which) for which in CURVES]
     return charts
+
+
+def _curves(
+    histories: Mapping[str, Any], title: str, key: str, parts: Mapping[str, str], caption: str
+) -> dict[str, str]:
+    """`parts`: which of a model's rows are drawn, and what is added to its name for them."""
+
+    def draw(axes: Axes) -> None:
+        lines = [(name + more, history[part]) for name, history in histories.items() for part, more in parts.items()]
+        for place, (label, rows) in enumerate(lines):
+            marker = "." if len(rows) < 30 else None
+            epochs, values = ([row[column] for row in rows] for column in ("epoch", key))
+            axes.plot(epochs, values, label=label, marker=marker, **line_style(place))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(title)
+        axes.legend()
+
+    return captioned(svg(draw), f"While the models were trained: {caption}.")
