@@ -90,7 +90,7 @@ def config_of(words: Sequence[str] | None = None, *, description: str) -> PoseCo
     if given.data_dir is None:
         parser.error("--data_dir is required: the folder of the four files (launch/poses.py makes one)")
     try:
-        return PoseControlConfig(**vars(given))
+        return PoseControlConfig(**{name: getattr(given, name) for name in fields})
     except InputError as error:
         parser.error(str(error))
 

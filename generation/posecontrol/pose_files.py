@@ -139,8 +139,10 @@ def _json(path: Path) -> Any:
 
 def _points(path: Path, count: int, metadata: Path) -> np.ndarray:
     try:
-        mapped = "r" if path.stat().st_size > MAPPED_BYTES else None
-        points_N53 = np.load(path, mmap_mode=mapped, allow_pickle=False)
+        # Not numpy.load: this one cannot unpickle.
+        points_N53 = np.lib.format.open_memmap(path, "r")
+        if points_N53.nbytes <= MAPPED_BYTES:
+            points_N53 = np.array(points_N53)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
     except (ValueError, EOFError) as error:

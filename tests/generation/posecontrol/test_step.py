@@ -14,6 +14,7 @@ from generation.posecontrol.batches import PairBatch, pass_sizes, steps_of
 from generation.posecontrol.encoders import resized
 from generation.posecontrol.loop import epoch_lr
 from generation.posecontrol.losses import pose_loss
+from generation.posecontrol.state import PoseControlState
 from generation.posecontrol.step import PoseControlStep
 from recognition.errors import InputError
 from recognition.runtime import Runtime
@@ -190,6 +191,14 @@ def test_an_epoch_shows_each_pair_once(world, data, tmp_path):
     first, second = ([pair for epoch, *pair in seen if epoch == wanted] for wanted in (0, 1))
     assert sorted(first) == sorted(second)
     assert first != second
+
+
+def test_the_best_epoch_is_that_of_the_least_validation_loss():
+    step = PoseControlStep(small(proj_norm="layer"), config(), ALONE)
+    state = PoseControlState(step, step.cfg, {}, "")
+    losses = (0.5, 0.3, 0.4, float("nan"), 0.2)
+    assert [state.end_epoch({}, {"loss": loss}) for loss in losses] == [True, True, False, False, True]
+    assert state.best_val_loss == 0.2
 
 
 @pytest.mark.parametrize(("epoch", "lr"), [(0, 1e-3), (50, (1e-3 + 1e-6) / 2), (100, 1e-6)])
