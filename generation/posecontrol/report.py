@@ -94,9 +94,9 @@ def _charts(found: Mapping[str, Any]) -> list[dict[str, str]]:
 
     def by_yaw(metric: str) -> dict[str, str]:
         def draw(axes: Axes) -> None:
-            for place, maker in enumerate(shown_makers(metric, makers)):
+            for maker in shown_makers(metric, makers):
                 means = [each["makers"][maker][metric]["mean"] for each in bins]
-                axes.plot(range(len(bins)), means, marker=".", label=maker, **line_style(place))
+                axes.plot(range(len(bins)), means, marker=".", label=maker, **line_style(makers.index(maker)))
             axes.set_xticks(range(len(bins)), [each["yaw_deg"] for each in bins])
             axes.set_xlabel("yaw of the target in degrees")
             axes.set_ylabel(TITLES[metric])
@@ -107,21 +107,22 @@ def _charts(found: Mapping[str, Any]) -> list[dict[str, str]]:
     charts = [by_yaw(metric) for metric in found["table"]["metrics"]]
     histories = {name: each for name, each in found["histories"].items() if each.get("train") and each.get("val")}
     if histories:
-        charts += [_curves(histories, *which) for which in CURVES]
+        charts += [_curves(histories, makers, *which) for which in CURVES]
     return charts
 
 
 def _curves(
-    histories: Mapping[str, Any], title: str, key: str, parts: Mapping[str, str], caption: str
+    histories: Mapping[str, Any], makers: Sequence[str], title: str, key: str, parts: Mapping[str, str], caption: str
 ) -> dict[str, str]:
-    """`parts`: which of a model's rows are drawn, and what is added to its name for them."""
+    """`parts`: which of a model's rows are drawn, and what is added to its name for them, the faintest first."""
 
     def draw(axes: Axes) -> None:
-        lines = [(name + more, history[part]) for name, history in histories.items() for part, more in parts.items()]
-        for place, (label, rows) in enumerate(lines):
-            marker = "." if len(rows) < 30 else None
-            epochs, values = ([row[column] for row in rows] for column in ("epoch", key))
-            axes.plot(epochs, values, label=label, marker=marker, **line_style(place))
+        for name, history in histories.items():
+            for place, (part, more) in enumerate(parts.items(), 1):
+                rows = history[part]
+                epochs, values = ([row[column] for row in rows] for column in ("epoch", key))
+                strength = {"alpha": place / len(parts), "marker": "." if len(rows) < 30 else None}
+                axes.plot(epochs, values, label=name + more, **strength, **line_style(makers.index(name)))
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
         axes.legend()

@@ -1,5 +1,6 @@
 """`launch/poses.py report`: models side by side on people that none has seen, as page, JSON and Markdown."""
 
+import base64
 import json
 import shutil
 
@@ -9,10 +10,13 @@ import torch
 from PIL import Image
 
 from generation.posecontrol.checkpoint import read_checkpoint
+from generation.posecontrol.evaluation import COPY, REAL, TITLES
 from generation.posecontrol.pairs import pairs_of
 from generation.posecontrol.pose_judge import train_judge
 from generation.posecontrol.pose_set import read_pose_set
+from generation.posecontrol.report import _charts
 from launch import poses
+from recognition.chart import COLOURS
 from recognition.weights import load_backbone, save_backbone
 from tests.commands import run
 from tests.generation.posecontrol.small_model import recogniser
@@ -112,6 +116,20 @@ def test_another_set_needs_to_be_meant(data, models, tmp_path, monkeypatch, capf
     words = ("report", models[0], "--data_dir", other, "--out", tmp_path / "report")
     assert run(poses, *words, monkeypatch=monkeypatch) == 2
     assert "for another set: --people all" in capfd.readouterr().err
+
+
+def test_a_model_has_one_colour_in_all_charts():
+    """Also where another maker has no line: a picture's likeness to itself says nothing."""
+    makers = {name: dict.fromkeys(TITLES, {"mean": 1.0}) for name in (COPY, "spatial", "vector", REAL)}
+    rows = [{"epoch": 1, "loss": 2.0, "psnr_db": 20.0}, {"epoch": 2, "loss": 1.0, "psnr_db": 21.0}]
+    found = {
+        "table": {"metrics": TITLES, "bins": [{"yaw_deg": name, "makers": makers} for name in ("all", "0-15")]},
+        "histories": {name: {"train": rows, "val": rows} for name in ("spatial", "vector")},
+    }
+    charts = [base64.b64decode(each["uri"].partition("base64,")[2]).decode() for each in _charts(found)]
+    assert len(charts) == len(TITLES) + 2
+    drawn = [[place for place, colour in enumerate(COLOURS[:4]) if colour in chart] for chart in charts]
+    assert drawn == [[0, 1, 2], [0, 1, 2], [0, 1, 2], [1, 2, 3], [0, 1, 2, 3], [1, 2], [1, 2]]
 
 
 def test_names_must_differ(data, models, tmp_path, monkeypatch, capfd):
