@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from generation.posecontrol.evaluation import PSNR, TITLES, cell, shown_makers
@@ -100,7 +101,7 @@ def _charts(found: Mapping[str, Any]) -> list[dict[str, str]]:
             axes.set_xticks(range(len(bins)), [each["yaw_deg"] for each in bins])
             axes.set_xlabel("yaw of the target in degrees")
             axes.set_ylabel(TITLES[metric])
-            axes.legend()
+            _legend_above(axes)
 
         return captioned(svg(draw), f"{TITLES[metric]}, by how far the target is turned.")
 
@@ -125,6 +126,12 @@ def _curves(
                 axes.plot(epochs, values, label=name + more, **strength, **line_style(makers.index(name)))
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
-        axes.legend()
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend_above(axes)
 
     return captioned(svg(draw), f"While the models were trained: {caption}.")
+
+
+def _legend_above(axes: Axes) -> None:
+    """Lines of so many makers leave no room among them."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)

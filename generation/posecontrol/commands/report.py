@@ -35,6 +35,7 @@ from generation.posecontrol.pose_set import PoseSet, read_pose_set
 from generation.posecontrol.report import write_report
 from recognition.embedding.models import open_embedder
 from recognition.errors import InputError
+from recognition.report.writing import require_writable
 from recognition.spread import spread
 
 ROWS = 8
@@ -67,6 +68,7 @@ def run(given: argparse.Namespace) -> None:
     checkpoints = [read_checkpoint(path) for path in given.checkpoints]
     if given.max_pairs < 1:
         raise InputError(f"--max_pairs {given.max_pairs}: must be at least 1")
+    require_writable(given.out)
     names = given.names or [each.path.parent.name for each in checkpoints]
     if len(set(names)) != len(checkpoints):
         raise InputError(

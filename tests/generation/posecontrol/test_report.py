@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from generation.posecontrol.checkpoint import read_checkpoint
+from generation.posecontrol.commands import report
 from generation.posecontrol.evaluation import COPY, REAL, TITLES
 from generation.posecontrol.pairs import pairs_of
 from generation.posecontrol.pose_judge import train_judge
@@ -130,6 +131,14 @@ def test_a_model_has_one_colour_in_all_charts():
     assert len(charts) == len(TITLES) + 2
     drawn = [[place for place, colour in enumerate(COLOURS[:4]) if colour in chart] for chart in charts]
     assert drawn == [[0, 1, 2], [0, 1, 2], [0, 1, 2], [1, 2, 3], [0, 1, 2, 3], [1, 2], [1, 2]]
+
+
+def test_where_nothing_can_be_written_is_said_before_anything_is_judged(data, models, tmp_path, monkeypatch, capfd):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(report, "judge", None)
+    words = ("report", models[0], "--data_dir", data, "--out", tmp_path / "file")
+    assert run(poses, *words, monkeypatch=monkeypatch) == 2
+    assert f"no report can be written into {tmp_path / 'file'}" in capfd.readouterr().err
 
 
 def test_names_must_differ(data, models, tmp_path, monkeypatch, capfd):
