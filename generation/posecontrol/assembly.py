@@ -17,7 +17,7 @@ from generation.posecontrol.batches import PairBatches, Pictures
 from generation.posecontrol.checkpoint import NUMBERED, PoseCheckpoint, newest, read_checkpoint
 from generation.posecontrol.config import AUTO, OF_THE_MODEL, PoseControlConfig, model_arguments
 from generation.posecontrol.control_net import ImageControlNet
-from generation.posecontrol.pairs import Pairs, Split, pairs_of, read_split, split_people
+from generation.posecontrol.pairs import SPLIT, Pairs, Split, pairs_of, split_of
 from generation.posecontrol.pose_set import PoseSet, read_pose_set
 from generation.posecontrol.state import PoseControlState
 from generation.posecontrol.step import PoseControlStep
@@ -29,7 +29,6 @@ from recognition.log import LOG, start_log
 from recognition.runtime import Runtime
 from recognition.training.run_directory import set_aside
 
-SPLIT = "split.json"
 TOLD = 10  # rows left out that the log names
 # Settings that a run may change when it goes on without that being worth a word.
 _OF_THE_PLACE = frozenset(
@@ -181,9 +180,7 @@ def _split(cfg: PoseControlConfig, pose_set: PoseSet, checkpoint: PoseCheckpoint
         return Split(
             **{key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in kept.items()}
         )
-    if (cfg.data_dir / SPLIT).is_file():
-        return read_split(cfg.data_dir / SPLIT, pose_set)
-    return split_people(pose_set.people(), seed=cfg.seed)
+    return split_of(cfg.data_dir, pose_set, seed=cfg.seed)
 
 
 def _pairs(cfg: PoseControlConfig, pose_set: PoseSet, part: str, people: tuple[str, ...]) -> Pairs:

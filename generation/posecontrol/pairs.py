@@ -16,6 +16,7 @@ from recognition.atomic import write_text
 from recognition.errors import InputError
 from recognition.permutation import permutation_keys, permute
 
+SPLIT = "split.json"
 PARTS = ("train", "val", "test")
 SHARES = (0.7, 0.15, 0.15)
 _SPLITTING = int.from_bytes(b"split", "big")
@@ -58,6 +59,12 @@ def split_people(people: Iterable[str], *, seed: int, shares: Sequence[float] = 
     test = max(1, round(shares[2] * len(names))) if len(names) > 2 else 0
     parts = names[val + test :], names[:val], names[val : val + test]
     return Split(*(tuple(sorted(part)) for part in parts), seed)
+
+
+def split_of(data_dir: Path, pose_set: PoseSet, *, seed: int) -> Split:
+    """That which lies in the set, else one by the seed; InputError as of `read_split` and `split_people`."""
+    stored = data_dir / SPLIT
+    return read_split(stored, pose_set) if stored.is_file() else split_people(pose_set.people(), seed=seed)
 
 
 def read_split(path: Path, pose_set: PoseSet) -> Split:

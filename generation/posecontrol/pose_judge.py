@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,11 @@ class PoseJudge(nn.Module):
         with replacing(path) as partial:
             save_file(self.state_dict(), partial, metadata={"format": "pt", KEY: facts})
 
+    def has_seen(self, people: Iterable[str], pose_set: PoseSet) -> set[str]:
+        """Who of these people of a set it was trained on."""
+        is_same = self.facts.get("data_sha256") == pose_set.sha256
+        return {*people} & {*self.facts.get("train", ())} if is_same else set()
+
     @classmethod
     def open(cls, path: Path) -> PoseJudge:
         """From a file that `save` wrote, to use; InputError for another one."""
@@ -66,8 +71,11 @@ class PoseJudge(nn.Module):
             raise InputError(f"{path} cannot be read ({error})") from error
         if facts is None:
             raise InputError(f"{path} is no judge of poses; launch/poses.py judge makes one")
-        judge = cls(facts.pop("image_size"), facts)
-        judge.load_state_dict(state)
+        try:
+            judge = cls(facts.pop("image_size"), facts)
+            judge.load_state_dict(state)
+        except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+            raise InputError(f"{path} is damaged: its tensors are not those that it names; make it again") from error
         return judge.eval().requires_grad_(False)
 
 
@@ -100,7 +108,11 @@ def train_judge(
             say(f"judge: step {step}/{steps}  {np.rad2deg(loss.item()):.1f} degrees")
     judge.eval().requires_grad_(False)
     error = pose_error_deg(torch.cat([judge(some) for some in other_NCHW.split(256)]), wanted_N3).mean().item()
-    judge.facts = {"people": len(train), "pictures": len(seen_NCHW), "steps": steps, "seed": seed, "error_deg": error}
+    judge.facts = {
+        **{"people": len(train), "pictures": len(seen_NCHW), "steps": steps, "seed": seed, "error_deg": error},
+        # So that a report can tell whom it has seen.
+        **{"train": list(train), "data_sha256": pose_set.sha256},
+    }
     return judge
 
 

@@ -21,6 +21,10 @@ from recognition.strict_json import finite
 
 SCHEMA = "arcscale.posecontrol.1"
 HTML, JSON, MARKDOWN, PICTURES = "index.html", "report.json", "report.md", "pictures.png"
+CURVES = (
+    (TITLES[PSNR], "psnr_db", {"val": ""}, "PSNR on validation people"),
+    ("loss", "loss", {"train": ", training", "val": ", validation"}, "the loss"),
+)
 SHOWN_SIDE = 96  # pixels to which small pictures are enlarged
 
 
@@ -90,9 +94,9 @@ def _charts(found: Mapping[str, Any]) -> list[dict[str, str]]:
 
     def by_yaw(metric: str) -> dict[str, str]:
         def draw(axes: Axes) -> None:
-            for place, maker in enumerate(shown_makers(metric, makers)):
+            for maker in shown_makers(metric, makers):
                 means = [each["makers"][maker][metric]["mean"] for each in bins]
-                axes.plot(range(len(bins)), means, marker=".", label=maker, **line_style(place))
+                axes.plot(range(len(bins)), means, marker=".", label=maker, **line_style(makers.index(maker)))
             axes.set_xticks(range(len(bins)), [each["yaw_deg"] for each in bins])
             axes.set_xlabel("yaw of the target in degrees")
             axes.set_ylabel(TITLES[metric])
@@ -101,17 +105,26 @@ def _charts(found: Mapping[str, Any]) -> list[dict[str, str]]:
         return captioned(svg(draw), f"{TITLES[metric]}, by how far the target is turned.")
 
     charts = [by_yaw(metric) for metric in found["table"]["metrics"]]
-    if histories := {name: each for name, each in found["histories"].items() if each.get("val")}:
-
-        def over_epochs(axes: Axes) -> None:
-            for place, (name, history) in enumerate(histories.items()):
-                rows = history["val"]
-                axes.plot(
-                    [row["epoch"] for row in rows], [row["psnr_db"] for row in rows], label=name, **line_style(place)
-                )
-            axes.set_xlabel("epoch")
-            axes.set_ylabel(TITLES[PSNR])
-            axes.legend()
-
-        charts.append(captioned(svg(over_epochs), "While the models were trained: PSNR on validation people."))
+    histories = {name: each for name, each in found["histories"].items() if each.get("train") and each.get("val")}
+    if histories:
+        charts += [_curves(histories, makers, *which) for which in CURVES]
     return charts
+
+
+def _curves(
+    histories: Mapping[str, Any], makers: Sequence[str], title: str, key: str, parts: Mapping[str, str], caption: str
+) -> dict[str, str]:
+    """`parts`: which of a model's rows are drawn, and what is added to its name for them, the faintest first."""
+
+    def draw(axes: Axes) -> None:
+        for name, history in histories.items():
+            for place, (part, more) in enumerate(parts.items(), 1):
+                rows = history[part]
+                epochs, values = ([row[column] for row in rows] for column in ("epoch", key))
+                strength = {"alpha": place / len(parts), "marker": "." if len(rows) < 30 else None}
+                axes.plot(epochs, values, label=name + more, **strength, **line_style(makers.index(name)))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(title)
+        axes.legend()
+
+    return captioned(svg(draw), f"While the models were trained: {caption}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from generation.posecontrol.evaluation import (
     COPY,
     PSNR,
     Embed,
+    Judged,
     PoseOf,
     gain,
     judge,
@@ -31,6 +33,7 @@ from generation.posecontrol.pairs import Pairs, pairs_of
 from generation.posecontrol.pose_judge import PoseJudge
 from generation.posecontrol.pose_set import PoseSet, read_pose_set
 from generation.posecontrol.report import write_report
+from recognition.embedding.models import open_embedder
 from recognition.errors import InputError
 from recognition.spread import spread
 
@@ -44,8 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--names", nargs="+", help="of the models (default: their folders')")
     add("--data_dir", type=Path, required=True, help="folder of the four files")
     add("--image_dir", type=Path, help="folder of the pictures, where it is another one")
+    add("--legacy_pose_order", action="store_true", help="take files that do not say the order of their angles")
     add("--people", choices=("test", "val", "all"), default="test", help="of the first model's split (default: test)")
-    add("--recogniser", help="that says how alike faces are (default: the first model's encoder)")
+    add(
+        "--recogniser",
+        help="that says how alike faces are: a run, weights or an ONNX file (default: the first model's encoder)",
+    )
     add("--encoder", dest="encoder_at", help="where the models' recogniser lies now, if not where it was")
     add("--pose_judge", type=Path, help="file of launch/poses.py judge (default: the first model's own pose head)")
     add("--max_pairs", type=int, default=2000, help="evenly spread (default: %(default)s)")
@@ -58,6 +65,8 @@ def run(given: argparse.Namespace) -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     checkpoints = [read_checkpoint(path) for path in given.checkpoints]
+    if given.max_pairs < 1:
+        raise InputError(f"--max_pairs {given.max_pairs}: must be at least 1")
     names = given.names or [each.path.parent.name for each in checkpoints]
     if len(set(names)) != len(checkpoints):
         raise InputError(
@@ -70,15 +79,19 @@ def run(given: argparse.Namespace) -> None:
     first = models[names[0]]
     embed, identity_by = _embed(given.recogniser, first)
     pose_of, pose_by = _pose_of(given.pose_judge, first)
-    pose_set = read_pose_set(given.data_dir, given.image_dir)
+    pose_set = read_pose_set(given.data_dir, given.image_dir, legacy_pose_order=given.legacy_pose_order)
     pairs = _pairs(given, pose_set, checkpoints[0])
     judged = judge(models, pose_set, pairs, embed=embed, pose_of=pose_of)
+    people = {*judged.people_P.tolist()}
+    warnings = _warnings(people, pose_set, dict(zip(names, checkpoints)), pose_of)
     found: dict[str, Any] = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "table": summary(judged),
         "gains": _gains(judged, names),
+        "warnings": warnings,
+        "are_unseen": not warnings and all(each["data_sha256"] == pose_set.sha256 for each in checkpoints),
         "facts": {
-            "people": len({*judged.people_P}),
+            "people": len(people),
             "pairs": len(judged.people_P),
             "image_size": first.image_size,
             "identity_by": identity_by,
@@ -88,18 +101,27 @@ def run(given: argparse.Namespace) -> None:
         },
         "histories": {name: _history(each.path.parent) for name, each in zip(names, checkpoints)},
     }
-    text = "\n".join(["# Faces turned to another pose", "", *found["gains"], "", markdown(found["table"])])
+    said = [f"Note: {line}" for line in warnings] + found["gains"]
+    text = "\n".join(["# Faces turned to another pose", "", *said, "", markdown(found["table"])])
     page = write_report(given.out, found, text, *_pictures(models, pose_set, pairs))
-    for line in found["gains"]:
+    for line in said:
         print(line)
     print(f"report: {page}")
 
 
 def _embed(recogniser: str | None, model: ImageControlNet) -> tuple[Embed | None, str | None]:
-    backbone = FrozenBackbone.open(recogniser) if recogniser else getattr(model.encoder, "backbone", None)
+    if recogniser:
+        embedder = open_embedder(recogniser)
+
+        def by_another(img01_BCHW: torch.Tensor) -> torch.Tensor:
+            side = embedder.size[0] if embedder.size else img01_BCHW.shape[-1]
+            return embedder(resized(img01_BCHW, side) * 2 - 1)
+
+        return by_another, f"the recogniser {recogniser}"
+    backbone = getattr(model.encoder, "backbone", None)
     if not isinstance(backbone, FrozenBackbone):
         return None, None
-    whose = f"the recogniser {recogniser}" if recogniser else "the recogniser that is the first model's encoder"
+    whose = "the recogniser that is the first model's encoder"
     return (lambda img01_BCHW: backbone(resized(img01_BCHW, backbone.image_size))), whose
 
 
@@ -133,16 +155,35 @@ def _pairs(given: argparse.Namespace, pose_set: PoseSet, checkpoint: PoseCheckpo
     return Pairs(pairs.front_P[some], pairs.video_P[some], pairs.angle_P[some])
 
 
-def _gains(judged: Any, names: list[str]) -> list[str]:
+def _warnings(
+    people: set[str], pose_set: PoseSet, checkpoints: Mapping[str, PoseCheckpoint], pose_of: PoseOf
+) -> list[str]:
+    """A sentence on whoever was trained on people that are judged here."""
+    seen = {
+        f"the model {name}": people & {*each["split"]["train"]}
+        for name, each in checkpoints.items()
+        if each["data_sha256"] == pose_set.sha256
+    }
+    if isinstance(pose_of, PoseJudge):
+        seen["the judge of poses"] = pose_of.has_seen(people, pose_set)
+    return [
+        f"{who} was trained on {len(known)} of these {len(people)} people: its figures flatter it"
+        for who, known in seen.items()
+        if known
+    ]
+
+
+def _gains(judged: Judged, names: Sequence[str]) -> list[str]:
     """Sentences on PSNR: each model against the source, and the first against each other."""
     pairs = [(name, COPY) for name in names] + [(names[0], other) for other in names[1:]]
+    count = len({*judged.people_P.tolist()})
     lines = []
     for better, worse in pairs:
         of = gain(judged, PSNR, better, worse)
-        lines.append(
-            f"{better} against {worse}: {of.mean:+.2f} dB of PSNR (95 % interval {of.low:+.2f} to {of.high:+.2f}) over "
-            f"{len({*judged.people_P})} people."
+        sure = (
+            f" (95 % interval {of.low:+.2f} to {of.high:+.2f}) over {count} people." if count > 1 else " of one person."
         )
+        lines.append(f"{better} against {worse}: {of.mean:+.2f} dB of PSNR{sure}")
     return lines
 
 

@@ -1,5 +1,7 @@
 """Judgement of turned faces: values by plain numpy, means over people, ranges of yaw, sentences and tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from generation.pictures import read_pixels
 from generation.posecontrol.evaluation import (
     COPY,
     IDENTITY,
+    LIKENESS,
     POSE,
     PSNR,
     REAL,
@@ -61,6 +64,9 @@ def test_values_are_those_of_numpy(seen):
             a, b = picture.mean((0, 1)) - 0.3, target.mean((0, 1)) - 0.3
             cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
             assert found.values[name][IDENTITY][place] == pytest.approx(cosine, abs=1e-3)
+            b = source.mean((0, 1)) - 0.3
+            cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+            assert found.values[name][LIKENESS][place] == pytest.approx(cosine, abs=1e-3)
         from recognition.heads import rotation_of
 
         trace = np.trace(rotation_of(pose[0].tolist()))
@@ -100,10 +106,28 @@ def test_rows_by_yaw_and_gains():
     assert "| 0-15 | 1 | 20.0 | 21.0 |" in text
 
 
-def test_the_target_has_a_column_for_its_pose_alone(seen):
-    text = markdown(summary(seen[3]))
-    parts = text.split("### ")[1:]
-    assert [REAL in part for part in parts] == [False, False, False, True]
+def test_a_picture_is_not_compared_with_itself(seen):
+    tables = {part.splitlines()[0]: part for part in markdown(summary(seen[3])).split("### ")[1:]}
+    missing = {title: [maker for maker in (COPY, REAL) if maker not in text] for title, text in tables.items()}
+    assert missing == {
+        "PSNR in dB": [REAL],
+        "SSIM": [REAL],
+        "identity, cosine to the target": [REAL],
+        "identity, cosine to the source": [COPY],
+        "pose error in degrees": [],
+    }
+
+
+def test_the_ends_of_the_ranges_of_yaw(data):
+    """45 degrees belong to 45-60, 90 to 75-90; a head turned by 120 degrees in yaw is one of 60 that is upside down."""
+    pose_set = read_pose_set(data)
+    video = pose_set.video
+    pose_N3 = np.zeros_like(video.pose_N3)
+    pose_N3[:4, 1] = (45.0, -90.0, 89.0, 120.0)
+    pairs = Pairs(np.zeros(4, np.int64), np.arange(4), np.zeros(4))
+    found = judge({"one": small().eval()}, replace(pose_set, video=replace(video, pose_N3=pose_N3)), pairs)
+    counts = {each["yaw_deg"]: each["pairs"] for each in summary(found)["bins"]}
+    assert counts == {"all": 4, "45-60": 1, "60-75": 1, "75-90": 2}
 
 
 def test_what_cannot_be_compared(seen):

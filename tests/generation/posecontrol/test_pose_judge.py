@@ -1,10 +1,15 @@
 """The judge of poses: learns, is stored with what it is, and refuses what it is not."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from generation.pictures import batch_of, read_pixels
+from generation.posecontrol.pairs import Split
 from generation.posecontrol.pose_judge import PoseJudge, train_judge
 from generation.posecontrol.pose_set import read_pose_set
 from launch import poses
@@ -44,6 +49,38 @@ def test_what_is_no_judge(tmp_path):
     for name, said in (("other", "is no judge of poses"), ("damaged", "cannot be read"), ("none", "does not exist")):
         with pytest.raises(InputError, match=said):
             PoseJudge.open(tmp_path / f"{name}.safetensors")
+
+
+def test_one_whose_tensors_are_others(judge, tmp_path):
+    judge.save(tmp_path / "judge.safetensors")
+    with safe_open(tmp_path / "judge.safetensors", "pt") as file:
+        metadata = file.metadata()
+    for name, state in (("few", {"a": torch.zeros(1)}), ("size", judge.state_dict())):
+        changed = {key: value.replace('"image_size": 32', '"image_size": 64') for key, value in metadata.items()}
+        save_file(state, tmp_path / f"{name}.safetensors", metadata=changed)
+        with pytest.raises(InputError, match="is damaged"):
+            PoseJudge.open(tmp_path / f"{name}.safetensors")
+
+
+def test_it_knows_whom_it_has_seen(judge, data):
+    pose_set = read_pose_set(data)
+    people = pose_set.people()
+    assert judge.has_seen(people, pose_set) == {*people[:5]}
+    assert judge.has_seen(people[5:], pose_set) == set()
+    assert judge.has_seen(people, replace(pose_set, sha256="another set")) == set()
+
+
+def test_the_split_of_the_set_counts_as_it_does_for_a_run(data, tmp_path, monkeypatch):
+    other = shutil.copytree(data, tmp_path / "data")
+    people = tuple(read_pose_set(other).people())
+    Split(people[4:], people[:1], people[1:4], 0).write(other / "split.json")
+    assert run(poses, "judge", other, tmp_path / "judge.safetensors", "--steps", 1, monkeypatch=monkeypatch) == 0
+    assert PoseJudge.open(tmp_path / "judge.safetensors").facts["train"] == list(people[4:])
+
+
+@pytest.mark.parametrize("words", [("judge.pt",), ("j.safetensors", "--steps", 0), ("j.safetensors", "--size", 8)])
+def test_what_cannot_be_written(data, tmp_path, monkeypatch, words):
+    assert run(poses, "judge", data, tmp_path / words[0], *words[1:], monkeypatch=monkeypatch) == 2
 
 
 def test_the_command(data, tmp_path, monkeypatch, capfd):
