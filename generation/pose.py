@@ -24,7 +24,6 @@ STANDARD_53 = torch.tensor(
     dtype=torch.float64,
 )
 _LOCKED = 1e-6  # cosine of the yaw below which only the difference of pitch and roll is known
-_ROUNDS = 50
 
 
 def rotation_matrices(pose_B3_deg: Tensor) -> Tensor:
@@ -79,23 +78,16 @@ def pose_from_points3(points_BN3: Tensor, standard_N3: Tensor = STANDARD_53) -> 
 def pose_from_points2(points_BN2: Tensor, standard_N3: Tensor = STANDARD_53) -> Tensor:
     """The poses (B, 3) of points in pictures, seen from afar (scaled orthographic); float64.
 
-    The rotation and scale of least squares, by turns: depths that follow from the rotation, and the rotation that
-    follows from them (Koschat and Swayne, Psychometrika 56 (1991) 229), from the nearest rotation of the plain fit on.
+    The rotation nearest to the affine camera of least squares. That of least squares among rotations, which takes
+    turns of guessing depths and turning, is no nearer to the truth: what errs is that each face is another one.
     """
     seen_BN2 = points_BN2.double() - points_BN2.double().mean(1, keepdim=True)
     solid_N3 = standard_N3.double() - standard_N3.double().mean(0)
     # seen = solid A^T: two rows of a rotation, times a scale, were the points exact and the face this one.
     fit_B23 = (torch.linalg.pinv(solid_N3) @ seen_BN2).mT
-    left, size_B2, right = torch.linalg.svd(fit_B23, full_matrices=False)
+    left, _, right = torch.linalg.svd(fit_B23, full_matrices=False)
     rows_B23 = left @ right
-    for _ in range(_ROUNDS):
-        turn_B33 = torch.cat([rows_B23, torch.linalg.cross(rows_B23[:, :1], rows_B23[:, 1:])], 1)
-        turned_BN3 = solid_N3 @ turn_B33.mT
-        scale_B11 = (turned_BN3[..., :2] * seen_BN2).sum((1, 2)) / turned_BN3[..., :2].square().sum((1, 2))
-        depth_BN1 = turned_BN3[..., 2:] * scale_B11[:, None, None]
-        turn_B33 = kabsch(solid_N3.expand(len(seen_BN2), -1, -1), torch.cat([seen_BN2, depth_BN1], 2))
-        rows_B23 = turn_B33[:, :2]
-    return pose_angles(turn_B33)
+    return pose_angles(torch.cat([rows_B23, torch.linalg.cross(rows_B23[:, :1], rows_B23[:, 1:])], 1))
 
 
 def rolled(pose_B3_deg: Tensor, turn_B_deg: Tensor) -> Tensor:

@@ -106,6 +106,12 @@ def test_rows_by_yaw_and_gains():
     assert "| 0-15 | 1 | 20.0 | 21.0 |" in text
 
 
+def test_in_a_row_a_person_counts_once():
+    values = {COPY: {PSNR: np.array([10.0, 10.0, 10.0, 20.0])}}
+    (row, *_) = summary(Judged(np.zeros(4), np.array(["a", "a", "a", "b"]), values))["bins"]
+    assert (row["pairs"], row["people"], row["makers"][COPY][PSNR]["mean"]) == (4, 2, 15.0)
+
+
 def test_a_picture_is_not_compared_with_itself(seen):
     tables = {part.splitlines()[0]: part for part in markdown(summary(seen[3])).split("### ")[1:]}
     missing = {title: [maker for maker in (COPY, REAL) if maker not in text] for title, text in tables.items()}

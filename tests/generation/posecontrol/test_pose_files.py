@@ -66,8 +66,8 @@ def test_another_order_and_unit(copied):
         ]
         content.update(pose_order=["roll", "pitch", "yaw"], pose_unit="rad")
 
-    before = read_pose_set(copied).front.pose_N3
-    assert np.allclose(read_pose_set(changed(copied, change)).front.pose_N3, before)
+    before = read_pose_set(copied).video.pose_N3
+    assert np.allclose(read_pose_set(changed(copied, change, "video")).video.pose_N3, before)
 
 
 def test_files_of_the_first_version_are_taken_only_when_asked(copied):
