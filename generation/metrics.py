@@ -1,10 +1,7 @@
-"""How good generated pictures are: PSNR, SSIM, the same face, the right pose. Pictures are img01 (B, 3, H, W)."""
+"""How good generated pictures are: PSNR, SSIM, the right pose. Pictures are img01 (B, 3, H, W)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch.nn.functional as F
 from torch import Tensor
 
 from generation.pose import geodesic_deg, rotation_matrices
@@ -29,11 +26,6 @@ def ssim(made_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
     except ImportError as error:
         raise InputError("SSIM needs torchmetrics: pip install -e '.[generation]'") from error
     return structural_similarity_index_measure(made_BCHW.float(), target_BCHW.float(), data_range=1.0, reduction="none")
-
-
-def identity_cosine(embed: Callable[[Tensor], Tensor], made_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-    """Cosine (B,) between the embeddings that `embed` gives of two pictures."""
-    return F.cosine_similarity(embed(made_BCHW).float(), embed(target_BCHW).float(), dim=1)
 
 
 def pose_error_deg(pose_B3_deg: Tensor, wanted_B3_deg: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from generation.metrics import as_bytes, identity_cosine, pose_error_deg, psnr_db, ssim
+from generation.metrics import as_bytes, pose_error_deg, psnr_db, ssim
 
 
 def pictures(count=3, seed=0):
@@ -39,16 +39,6 @@ def test_ssim():
         values.append(np.mean(channels))
     assert ssim(made, target).tolist() == pytest.approx(values, abs=2e-4)
     assert ssim(made, made).tolist() == pytest.approx([1.0] * 3, abs=1e-6)
-
-
-def test_identity_cosine():
-    def embed(x):
-        return x.flatten(1)
-
-    made, target = pictures(seed=1) - 0.5, pictures(seed=2) - 0.5
-    a, b = made.flatten(1).numpy(), target.flatten(1).numpy()
-    wanted = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    assert identity_cosine(embed, made, target).tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
 
 
 def test_pose_error():
