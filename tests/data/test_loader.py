@@ -249,15 +249,24 @@ def test_a_library_that_wants_to_exit_is_an_error_not_the_end_of_the_process(num
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("num_workers", [1, 3])
 def test_a_thread_that_dies_without_a_word_is_an_error_within_seconds(num_workers):
-    batches = iter(faulty_loader(lambda index: None, num_workers=num_workers, prefetch=1, timeout_s=60.0))
+    held, gone = threading.Event(), threading.Event()
+
+    def fault(index):
+        # The others hold on to their shares, so that the one that is left can only be the victim's.
+        if held.is_set() and threading.current_thread().name != "data-0":
+            gone.wait(20)
+
+    batches = iter(faulty_loader(fault, num_workers=num_workers, prefetch=1, timeout_s=60.0))
     next(batches)
-    # All wait for work now. The first to get some is told to end itself there, outside of all that reports errors.
-    victim = ctypes.c_ulong(data_threads()[0].ident)
-    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(victim, ctypes.py_object(SystemExit)) == 1
+    # All wait for work now. The victim is told to end itself when it gets some, outside of all that reports errors.
+    held.set()
+    (victim,) = (thread.ident for thread in data_threads() if thread.name == "data-0")
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(victim), ctypes.py_object(SystemExit)) == 1
     started = time.monotonic()
     with pytest.raises(RuntimeError, match="^data-0 ended without a word"):
         list(batches)
-    assert time.monotonic() - started < 5
+    gone.set()
+    assert time.monotonic() - started < 10
 
 
 def train_with_a_broken_rank(runtime, folder):
