@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recognition.data.decode import upright_image
+from recognition.data.decode import Where, upright_image
+from recognition.errors import InputError
 from recognition.records.encode import fitted
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def read_pixels(path: Path, side: int, *, fills: bool) -> np.ndarray:
@@ -19,6 +24,45 @@ def read_pixels(path: Path, side: int, *, fills: bool) -> np.ndarray:
     InputError, with the path, for a damaged one.
     """
     return np.asarray(fitted(upright_image(path.read_bytes(), lambda: str(path)), side, "crop" if fills else "pad"))
+
+
+def middle_pixels(payload: bytes | memoryview, where: Where, side: int, crop: int | None = None) -> np.ndarray:
+    """The middle square of an encoded picture, uint8 (side, side, 3) RGB; `crop` pixels wide, or as wide as it can be.
+
+    InputError, beginning with `where()`, for what is no picture, and for one that is smaller than `crop`.
+    """
+    image = upright_image(payload, where)
+    if crop is not None:
+        if min(image.size) < crop:
+            size = " x ".join(map(str, image.size))
+            raise InputError(f"{where()}: {size} pixels, smaller than the crop of {crop}; give a smaller --crop_size")
+        left, top = (round((length - crop) / 2) for length in image.size)
+        image = image.crop((left, top, left + crop, top + crop))
+    return np.asarray(fitted(image, side, "crop"))
+
+
+class PictureCache(Generic[Key]):
+    """Pictures, uint8 arrays, by their keys, kept from the first `read` on while they fit into `most_bytes`.
+
+    Any thread may ask.
+    """
+
+    def __init__(self, read: Callable[[Key], np.ndarray], most_bytes: int) -> None:
+        self._read, self.left_bytes = read, most_bytes
+        self._kept: dict[Key, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def read(self, key: Key) -> np.ndarray:
+        """The picture of that key; raises what reading it raises."""
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        pixels_HWC = self._read(key)
+        with self._lock:
+            if key not in self._kept and pixels_HWC.nbytes <= self.left_bytes:
+                self._kept[key] = pixels_HWC
+                self.left_bytes -= pixels_HWC.nbytes
+        return pixels_HWC
 
 
 def img01_of(pixels_HWC: np.ndarray) -> Tensor:
@@ -35,3 +79,8 @@ def pixels_of(img01_BCHW: Tensor) -> Tensor:
     """Pictures in [0, 1] as uint8 (B, H, W, 3), as a file keeps them: what is beyond is cut off."""
     whole = (img01_BCHW.float().nan_to_num(0).clamp(0, 1) * 255).round()
     return whole.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def img11_of(pixels_BHWC: Tensor, device: torch.device) -> Tensor:
+    """uint8 (B, H, W, 3) as float32 in [-1, 1], (B, 3, H, W)."""
+    return pixels_BHWC.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
+from generation.arguments import Flags, flag_parser, parsed
 from generation.posecontrol.config import CHOICES, PoseControlConfig
-from recognition.errors import InputError
 
 METAVARS = {"recogniser": "RUN", "identity_recogniser": "RUN", "encoder_weights": "FILE", "resume": "CHECKPOINT"}
 GROUPS = {
@@ -74,48 +71,7 @@ GROUPS = {
 
 def config_of(words: Sequence[str] | None = None, *, description: str) -> PoseControlConfig:
     """The settings that a command line gives; it ends the program with a line of help where it is wrong."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    fields = {field.name: field for field in dataclasses.fields(PoseControlConfig)}
-    for title, helps in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for name, text in helps.items():
-            _add(group, fields[name], text)
-    given, others = parser.parse_known_args(words)
-    if others:
-        bare = [word for word in others if word in fields]
-        hint = f"; flags begin with two dashes: --{bare[0]}" if bare else ""
-        parser.error(f"unrecognized arguments: {' '.join(others)}{hint}")
-    if given.data_dir is None:
-        parser.error("--data_dir is required: the folder of the four files (launch/poses.py makes one)")
-    try:
-        return PoseControlConfig(**{name: getattr(given, name) for name in fields})
-    except InputError as error:
-        parser.error(str(error))
-
-
-def _add(group: argparse._ArgumentGroup, field: dataclasses.Field, text: str) -> None:
-    name, default = field.name, field.default
-    if field.type == "bool":
-        group.add_argument(f"--{name}", action="store_true", help=text)
-        return
-    kind = next(
-        kind for word, kind in (("Path", Path), ("int", int), ("float", float), ("str", str)) if word in field.type
-    )
-    default = None if default is dataclasses.MISSING else default
-    shown = "required" if name == "data_dir" else "default: none" if default is None else f"default: {default}"
-    group.add_argument(
-        f"--{name}",
-        type=kind,
-        default=default,
-        choices=CHOICES.get(name),
-        metavar=_metavar(name, kind),
-        help=f"{text} ({shown})",
-    )
-
-
-def _metavar(name: str, kind: type) -> str | None:
-    if name in CHOICES:
-        return None
-    return METAVARS.get(name) or {Path: "DIR", int: "N", float: "X", str: "NAME"}[kind]
+    parser = flag_parser(description)
+    Flags(GROUPS, CHOICES, METAVARS).add_to(parser, PoseControlConfig)
+    needed = {"data_dir": "the folder of the four files (launch/poses.py makes one)"}
+    return parsed(parser, words, PoseControlConfig, required=needed)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
 from generation.backbone import FrozenBackbone
 from generation.detection import WholePicture
 from generation.identity.face_loss import DifferentiableFaceLoss
-from generation.posecontrol.batches import PairBatches, Pictures
-from generation.posecontrol.checkpoint import NUMBERED, PoseCheckpoint, newest, read_checkpoint
-from generation.posecontrol.config import AUTO, OF_THE_MODEL, PoseControlConfig, model_arguments
+from generation.posecontrol.batches import PairBatches, open_pictures
+from generation.posecontrol.checkpoint import PoseCheckpoint, read_checkpoint
+from generation.posecontrol.config import OF_THE_MODEL, PoseControlConfig, model_arguments
 from generation.posecontrol.control_net import ImageControlNet
 from generation.posecontrol.pairs import SPLIT, Pairs, Split, pairs_of, split_of
 from generation.posecontrol.pose_set import PoseSet, read_pose_set
 from generation.posecontrol.state import PoseControlState
 from generation.posecontrol.step import PoseControlStep
-from recognition.atomic import hold
-from recognition.collectives import gather_text
+from generation.run_folder import AUTO, checkpoint_meant, holding_folder
 from recognition.environment import was_restarted
 from recognition.errors import InputError
-from recognition.log import LOG, start_log
 from recognition.runtime import Runtime
-from recognition.training.run_directory import set_aside
 
 TOLD = 10  # rows left out that the log names
 # Settings that a run may change when it goes on without that being worth a word.
@@ -59,28 +54,12 @@ class Assembled:
 
     @contextmanager
     def holding_folder(self) -> Iterator[None]:
-        """Make `save_dir` ready and keep it for this run; an earlier run that is not gone on with is set aside."""
-        if not self.runtime.is_main:
-            self.runtime.wait_for_all("the start of the run")
-            yield
-            return
-        cfg, moved = self.cfg, []
-        inside = self.begins_with is not None and self.begins_with.path.parent.resolve() == cfg.save_dir.resolve()
-        cfg.save_dir.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as kept:
-            # A run that lives is not moved: first it is found out whether one does.
-            kept.enter_context(_held(cfg.save_dir))
-            if not (self.goes_on and inside) and _holds_run(cfg.save_dir):
-                moved.append(set_aside(cfg.save_dir))
-                cfg.save_dir.mkdir()
-                kept.enter_context(_held(cfg.save_dir))
-            if not self.goes_on and cfg.log_dir.is_dir() and any(cfg.log_dir.glob("events.out.*")):
-                moved.append(set_aside(cfg.log_dir))
-            self.split.write(cfg.save_dir / SPLIT)
-            start_log(cfg.save_dir)
-            for folder in moved:
-                LOG.info("note: an earlier run was there: it is now %s", folder)
-            self.runtime.wait_for_all("the start of the run")
+        """Make `save_dir` ready and keep it for this run; the split lies in it."""
+        cfg, begins = self.cfg, self.begins_with
+        path = None if begins is None else begins.path
+        with holding_folder(cfg.save_dir, cfg.log_dir, self.runtime, goes_on=self.goes_on, begins_with=path):
+            if self.runtime.is_main:
+                self.split.write(cfg.save_dir / SPLIT)
             yield
 
     def described(self) -> list[str]:
@@ -129,7 +108,8 @@ def assemble(cfg: PoseControlConfig, runtime: Runtime) -> Assembled | None:
     InputError as the parts have it, for a checkpoint that does not fit, and where a named one is of a finished run.
     """
     pose_set = read_pose_set(cfg.data_dir, cfg.image_dir, legacy_pose_order=cfg.legacy_pose_order)
-    checkpoint, starts_again = _named(cfg, runtime)
+    path, starts_again = checkpoint_meant(cfg.save_dir, cfg.resume, runtime)
+    checkpoint = None if path is None else read_checkpoint(path)
     split = _split(cfg, pose_set, checkpoint)
     torch.manual_seed(cfg.seed)
     model = ImageControlNet(**model_arguments(cfg.as_plain()))
@@ -145,7 +125,7 @@ def assemble(cfg: PoseControlConfig, runtime: Runtime) -> Assembled | None:
         precision=cfg.precision(runtime.device.type, has_bf16=has_bf16),
         face_loss=_face_loss(cfg, model, runtime),
     )
-    pictures = Pictures(cfg.image_size, cfg.cache_mb << 20)
+    pictures = open_pictures(cfg.image_size, cfg.cache_mb << 20)
     train, val = (
         PairBatches(pose_set, _pairs(cfg, pose_set, part, people), pictures, cfg, runtime)
         for part, people in (("train", split.train), ("val", split.val))
@@ -161,16 +141,6 @@ def assemble(cfg: PoseControlConfig, runtime: Runtime) -> Assembled | None:
         if state.epoch >= cfg.epochs:
             return _nothing_left(checkpoint, cfg, runtime)
     return Assembled(cfg, runtime, pose_set, split, train, val, take_step, state, goes_on, checkpoint)
-
-
-def _named(cfg: PoseControlConfig, runtime: Runtime) -> tuple[PoseCheckpoint | None, bool]:
-    """The checkpoint that is meant, and whether it is that of a job that was started again by itself."""
-    # The main rank's view counts: a shared file system may show the others something older.
-    found = gather_text(str(newest(cfg.save_dir) or ""), runtime)[0]
-    starts_again = was_restarted() and bool(found)
-    if starts_again or cfg.resume == AUTO:
-        return (read_checkpoint(Path(found)) if found else None), starts_again
-    return (None if cfg.resume is None else read_checkpoint(Path(cfg.resume))), False
 
 
 def _split(cfg: PoseControlConfig, pose_set: PoseSet, checkpoint: PoseCheckpoint | None) -> Split:
@@ -238,20 +208,3 @@ def _changes(checkpoint: PoseCheckpoint, cfg: PoseControlConfig) -> list[str]:
     ours, theirs = cfg.as_plain(), checkpoint["args"]
     keys = [key for key in ours if key not in _OF_THE_PLACE and ours[key] != theirs.get(key)]
     return [f"note: {key} is {ours[key]} now, and was {theirs.get(key)}" for key in keys]
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Keep a folder for this process; InputError while another one has it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        hold(handle, folder)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _holds_run(folder: Path) -> bool:
-    return any(
-        path.name in ("best_model.pth", "last.pth") or NUMBERED.fullmatch(path.name) for path in folder.iterdir()
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generation.pictures import read_pixels
+from generation.pictures import PictureCache, read_pixels
 from generation.posecontrol.config import PoseControlConfig
 from generation.posecontrol.control_net import BATCH
 from generation.posecontrol.pairs import Pairs
@@ -53,35 +52,23 @@ def steps_of(sizes: Sequence[int], accumulation: int) -> list[list[int]]:
     return [list(sizes[start : start + accumulation]) for start in range(0, len(sizes), accumulation)]
 
 
-class Pictures:
-    """Picture files at one size, decoded once as long as they fit into `most_bytes`; any thread may ask."""
+def open_pictures(size: int, most_bytes: int) -> PictureCache[Path]:
+    """The middle squares of picture files, uint8 (size, size, 3); InputError, with the path, for an unreadable one."""
 
-    def __init__(self, size: int, most_bytes: int) -> None:
-        self.size, self.left_bytes = size, most_bytes
-        self._kept: dict[Path, np.ndarray] = {}
-        self._lock = threading.Lock()
-
-    def read(self, path: Path) -> np.ndarray:
-        """uint8 (S, S, 3) RGB, the middle square of the picture; InputError, with the path, for an unreadable one."""
-        kept = self._kept.get(path)
-        if kept is not None:
-            return kept
+    def read(path: Path) -> np.ndarray:
         try:
-            pixels_HWC = read_pixels(path, self.size, fills=True)
+            return read_pixels(path, size, fills=True)
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}); it was there when the run began") from error
-        with self._lock:
-            if path not in self._kept and pixels_HWC.nbytes <= self.left_bytes:
-                self._kept[path] = pixels_HWC
-                self.left_bytes -= pixels_HWC.nbytes
-        return pixels_HWC
+
+    return PictureCache(read, most_bytes)
 
 
 class PairBatches:
     """The passes of each epoch over some pairs of a set, read ahead by threads."""
 
     def __init__(
-        self, pose_set: PoseSet, pairs: Pairs, pictures: Pictures, cfg: PoseControlConfig, runtime: Runtime
+        self, pose_set: PoseSet, pairs: Pairs, pictures: PictureCache[Path], cfg: PoseControlConfig, runtime: Runtime
     ) -> None:
         self.pose_set, self.pairs, self.pictures, self.cfg, self.runtime = pose_set, pairs, pictures, cfg, runtime
         # Statistics over one vector are none.
@@ -132,7 +119,7 @@ class PairBatches:
     def _job(self, rows_B: np.ndarray, *, share: float = 1.0) -> Job[PairBatch]:
         front, video = self.pose_set.front, self.pose_set.video
         fronts_B, videos_B = self.pairs.front_P[rows_B], self.pairs.video_P[rows_B]
-        side = self.pictures.size
+        side = self.cfg.image_size
         source, target = (torch.empty(len(rows_B), side, side, 3, dtype=torch.uint8) for _ in range(2))
         batch = PairBatch(
             source,
@@ -150,8 +137,3 @@ class PairBatches:
             return f"{front.paths[fronts_B[slot]]} or {video.paths[videos_B[slot]]}"
 
         return Job(batch, len(rows_B), fill, describe)
-
-
-def img11_of(pixels_BHWC: Tensor, device: torch.device) -> Tensor:
-    """uint8 (B, H, W, 3) as float32 in [-1, 1], (B, 3, H, W)."""
-    return pixels_BHWC.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1

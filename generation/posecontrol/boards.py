@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from generation.pictures import pixels_of
-from generation.posecontrol.batches import PairBatches, img11_of
+from generation.pictures import img11_of, pixels_of
+from generation.posecontrol.batches import PairBatches
 from generation.posecontrol.step import PoseControlStep
 from recognition.atomic import replacing
 from recognition.chart import STYLE, line_style

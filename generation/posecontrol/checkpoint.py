@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -13,12 +12,11 @@ from generation.backbone import FrozenBackbone
 from generation.posecontrol.config import model_arguments
 from generation.posecontrol.control_net import ImageControlNet
 from generation.posecontrol.encoders import CNN, TIMM, UNTRAINED
+from generation.run_folder import checkpoint_at
 from recognition.errors import InputError
 from recognition.weights import read_torch_file
 
 FORMAT = "arcscale.posecontrol.1"
-BEST, LAST, FINAL = "best_model.pth", "last.pth", "final_model.pth"
-NUMBERED = re.compile(r"checkpoint_epoch_(\d+)\.pth")
 KEYS = (
     *("epoch", "model_state_dict", "optimizer_state_dict", "scheduler_state_dict", "scaler_state_dict"),
     *("best_val_loss", "train_metrics_history", "val_metrics_history", "args", "encoder", "trainable", "split"),
@@ -80,26 +78,10 @@ class PoseCheckpoint:
 
 def read_checkpoint(path: Path) -> PoseCheckpoint:
     """Read a checkpoint, or the newest one in a run's folder; InputError for what is none."""
-    if path.is_dir():
-        found = newest(path)
-        if found is None:
-            raise InputError(f"{path} holds no checkpoint; name a .pth of a pose-control run")
-        path = found
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist")
+    path = checkpoint_at(path, "a pose-control run")
     content = read_torch_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of launch/controlnet.py (it does not say format {FORMAT})")
     if missing := [key for key in KEYS if key not in content]:
         raise InputError(f"{path} lacks {', '.join(missing)}: it is damaged")
     return PoseCheckpoint(path, content)
-
-
-def newest(folder: Path) -> Path | None:
-    """The checkpoint of a run's folder that is furthest, None where there is none."""
-    if (folder / LAST).is_file():
-        return folder / LAST
-    numbered = {int(match[1]): path for path in folder.glob("*.pth") if (match := NUMBERED.fullmatch(path.name))}
-    if numbered:
-        return numbered[max(numbered)]
-    return folder / BEST if (folder / BEST).is_file() else None

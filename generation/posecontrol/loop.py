@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from generation.posecontrol.assembly import Assembled, assemble
 from generation.posecontrol.boards import Boards, is_shown, pictures_of, save_curves
-from generation.posecontrol.checkpoint import BEST, FINAL, LAST
 from generation.posecontrol.config import PoseControlConfig
 from generation.posecontrol.progress import EpochProgress
 from generation.posecontrol.state import require_equal_ranks, save_checkpoint
 from generation.posecontrol.validation import row_of, validate
+from generation.run_folder import BEST, FINAL, LAST, stop_here, written_or_told
 from recognition.atomic import write_text
-from recognition.collectives import gather_text
-from recognition.errors import InputError, Stopped
 from recognition.log import LOG, end_log
 from recognition.runtime import Runtime
 from recognition.strict_json import finite
@@ -109,17 +107,10 @@ def _after_epoch(parts: Assembled, boards: Boards, *, is_best: bool) -> None:
     names = [LAST, *([BEST] if is_best else [])]
     if done % cfg.save_interval == 0:
         names.append(f"checkpoint_epoch_{done}.pth")
-        _keep(lambda: save_curves(folder / f"training_curves_epoch_{done}.png", state.history))
+        written_or_told(lambda: save_curves(folder / f"training_curves_epoch_{done}.png", state.history))
     for name in names:
-        _keep(lambda name=name: save_checkpoint(folder / name, state))
-    _keep(lambda: _write_history(parts))
-
-
-def _keep(write: Callable[[], None]) -> None:
-    try:
-        write()
-    except (InputError, OSError) as error:
-        LOG.warning("not written: %s; the run goes on, earlier files are as they were", error)
+        written_or_told(lambda name=name: save_checkpoint(folder / name, state))
+    written_or_told(lambda: _write_history(parts))
 
 
 def _finish(parts: Assembled) -> None:
@@ -141,13 +132,7 @@ def _write_history(parts: Assembled) -> None:
 
 
 def _stop_here(parts: Assembled, stop: StopRequest) -> None:
-    cfg, state, runtime = parts.cfg, parts.state, parts.runtime
-    signals = sorted({name for name in gather_text(stop.name or "", runtime) if name})
-    if runtime.is_main:
-        save_checkpoint(cfg.save_dir / LAST, state)
-    runtime.wait_for_all("the last checkpoint")
-    raise Stopped(
-        f"{', '.join(signals)} in epoch {state.epoch + 1} of {cfg.epochs}, after step {state.step_in_epoch}; the same "
-        f"command with --resume auto goes on from {cfg.save_dir / LAST}",
-        signals,
-    )
+    cfg, state = parts.cfg, parts.state
+    last = cfg.save_dir / LAST
+    where = f"in epoch {state.epoch + 1} of {cfg.epochs}, after step {state.step_in_epoch}"
+    stop_here(stop, parts.runtime, lambda: save_checkpoint(last, state), where=where, last=last)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from generation.identity.face_loss import DifferentiableFaceLoss
-from generation.posecontrol.batches import PairBatch, img11_of
+from generation.pictures import img11_of
+from generation.posecontrol.batches import PairBatch
 from generation.posecontrol.config import PoseControlConfig
 from generation.posecontrol.control_net import ImageControlNet, Posed
 from generation.posecontrol.losses import image_loss, pose_loss

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 import torch
 
 from generation.metrics import as_bytes, psnr_db
-from generation.posecontrol.batches import PairBatches, img11_of
+from generation.pictures import img11_of
+from generation.posecontrol.batches import PairBatches
 from generation.posecontrol.step import Losses, PoseControlStep
 from recognition.collectives import all_reduce_sum
 from recognition.runtime import Runtime
