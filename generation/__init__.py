@@ -13,6 +13,8 @@ _HOMES = {
     "FaceLossWrapper": "generation.identity.wrappers",
     "FrozenBackbone": "generation.backbone",
     "ImageControlNet": "generation.posecontrol.control_net",
+    "StarGANDiscriminator": "generation.stargan.networks",
+    "StarGANGenerator": "generation.stargan.networks",
     "Taps": "generation.backbone",
 }
 

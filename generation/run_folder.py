@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from generation.precision import AUTO
 from recognition.atomic import hold
 from recognition.collectives import gather_text
 from recognition.environment import was_restarted
@@ -19,7 +20,6 @@ from recognition.training.run_directory import set_aside
 
 BEST, LAST, FINAL = "best_model.pth", "last.pth", "final_model.pth"
 NUMBERED = re.compile(r"checkpoint_epoch_(\d+)\.pth")
-AUTO = "auto"
 
 
 def newest(folder: Path) -> Path | None:

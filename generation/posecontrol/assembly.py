@@ -19,7 +19,8 @@ from generation.posecontrol.pairs import SPLIT, Pairs, Split, pairs_of, split_of
 from generation.posecontrol.pose_set import PoseSet, read_pose_set
 from generation.posecontrol.state import PoseControlState
 from generation.posecontrol.step import PoseControlStep
-from generation.run_folder import AUTO, checkpoint_meant, holding_folder
+from generation.precision import AUTO
+from generation.run_folder import checkpoint_meant, holding_folder
 from recognition.environment import was_restarted
 from recognition.errors import InputError
 from recognition.runtime import Runtime
@@ -117,12 +118,11 @@ def assemble(cfg: PoseControlConfig, runtime: Runtime) -> Assembled | None:
         _require_model(checkpoint, cfg)
         checkpoint.load_into(model)
     model.to(runtime.device)
-    has_bf16 = runtime.device.type == "cuda" and torch.cuda.is_bf16_supported()
     take_step = PoseControlStep(
         model,
         cfg,
         runtime,
-        precision=cfg.precision(runtime.device.type, has_bf16=has_bf16),
+        precision=cfg.precision(runtime.device),
         face_loss=_face_loss(cfg, model, runtime),
     )
     pictures = open_pictures(cfg.image_size, cfg.cache_mb << 20)

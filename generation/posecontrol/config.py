@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from generation.posecontrol.control_net import BATCH, LAYER, SPATIAL, VECTOR
 from generation.posecontrol.encoders import RECOGNISER
 from generation.posecontrol.losses import LOSS_TYPES, MSE, POSE_LOSSES
+from generation.precision import AMP_DTYPES, AUTO, amp_precision
 from recognition.errors import InputError
 
-AUTO = "auto"
 # What a model is made of: a checkpoint can be gone on with only as what it is.
 OF_THE_MODEL = (
     *("image_size", "feature_dim", "pose_dim", "num_control_layers", "encoder"),
@@ -23,7 +25,7 @@ CHOICES = {
     "pose_loss": POSE_LOSSES,
     "generator": (SPATIAL, VECTOR),
     "proj_norm": (BATCH, LAYER),
-    "amp_dtype": (AUTO, "bf16", "fp16"),
+    "amp_dtype": AMP_DTYPES,
     "requeue": ("usr1", "always", "never"),
 }
 _AT_LEAST_1 = (
@@ -110,13 +112,9 @@ class PoseControlConfig:
         if self.reconstruct and self.freeze_generator:
             raise InputError("--reconstruct trains the generator, which --freeze_generator forbids; leave one out")
 
-    def precision(self, device_type: str, *, has_bf16: bool) -> str:
-        """fp32, bf16 or fp16, as `use_amp` and `amp_dtype` say: by itself bf16 where the device computes with it."""
-        if not self.use_amp:
-            return "fp32"
-        if self.amp_dtype != AUTO:
-            return self.amp_dtype
-        return "bf16" if has_bf16 or device_type == "cpu" else "fp16"
+    def precision(self, device: torch.device) -> str:
+        """fp32, bf16 or fp16, as `use_amp` and `amp_dtype` say."""
+        return amp_precision(self.amp_dtype, device, use_amp=self.use_amp)
 
     def as_plain(self) -> dict[str, Any]:
         """All settings as JSON has them."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from types import TracebackType
 
-from tqdm import tqdm
-
+from generation.epoch_bar import epoch_bar
 from generation.posecontrol.batches import PairBatch
 from generation.posecontrol.boards import Boards
 from generation.posecontrol.config import PoseControlConfig
@@ -34,15 +32,7 @@ class EpochProgress:
         self.cfg, self.runtime, self.boards, self.state = cfg, runtime, boards, state
         self.num_steps, self.lr = num_steps, lr
         self.throughput = Throughput()
-        self.bar = tqdm(
-            total=num_steps,
-            initial=state.step_in_epoch,
-            desc=f"epoch {state.epoch + 1}/{cfg.epochs}",
-            unit="step",
-            leave=False,
-            dynamic_ncols=True,
-            disable=not (runtime.is_main and sys.stderr.isatty()),
-        )
+        self.bar = epoch_bar(runtime, epoch=state.epoch, epochs=cfg.epochs, steps=num_steps, done=state.step_in_epoch)
 
     def after_step(self, output: StepOutput, batches: Sequence[PairBatch]) -> None:
         """Count a step, and tell of it where that is due."""

@@ -31,6 +31,7 @@ GROUPS = {
         "d_conv_dim": "channels of the discriminator's first layer",
         "g_repeat_num": "residual blocks of the generator",
         "d_repeat_num": "layers of the discriminator, each of which halves the sides",
+        "residual": "the generator adds to the picture what it makes, instead of making it anew: learns sooner",
     },
     "training": {
         "batch_size": "pictures of a rank in a step",

@@ -11,7 +11,8 @@ import torch
 from generation.backbone import FrozenBackbone
 from generation.detection import WholePicture
 from generation.identity.face_loss import DifferentiableFaceLoss
-from generation.run_folder import AUTO, checkpoint_meant, holding_folder
+from generation.precision import AUTO, amp_precision
+from generation.run_folder import checkpoint_meant, holding_folder
 from generation.stargan.batches import AttributeBatches
 from generation.stargan.checkpoint import StarGANCheckpoint, new_discriminator, new_generator, read_checkpoint
 from generation.stargan.config import OF_THE_MODEL, StarGANConfig
@@ -105,7 +106,7 @@ def assemble(cfg: StarGANConfig, runtime: Runtime) -> Assembled | None:
         discriminator,
         cfg,
         runtime,
-        precision=precision_of(cfg, runtime.device),
+        precision=amp_precision(cfg.amp_dtype, runtime.device, use_amp=cfg.use_amp),
         face_loss=_face_loss(cfg, runtime),
     )
     state = StarGANState(take_step, cfg, pictures)
@@ -115,15 +116,6 @@ def assemble(cfg: StarGANConfig, runtime: Runtime) -> Assembled | None:
         if state.epoch >= cfg.num_epochs:
             return _nothing_left(checkpoint, cfg, runtime)
     return Assembled(cfg, runtime, pictures, pictures.split(TEST), train, take_step, state, checkpoint)
-
-
-def precision_of(cfg: StarGANConfig, device: torch.device) -> str:
-    """fp32, bf16 or fp16, as `use_amp` and `amp_dtype` say: by itself bf16 where the device computes with it."""
-    if not cfg.use_amp:
-        return "fp32"
-    if cfg.amp_dtype != AUTO:
-        return cfg.amp_dtype
-    return "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported() else "fp16"
 
 
 def _face_loss(cfg: StarGANConfig, runtime: Runtime) -> DifferentiableFaceLoss | None:
@@ -141,7 +133,9 @@ def _require_same_run(
     runtime: Runtime,
 ) -> None:
     ours, theirs = cfg.as_plain(), checkpoint.settings
-    differ = [f"--{key} {theirs[key]}" for key in OF_THE_MODEL if ours[key] != theirs[key]]
+    differ = [f"--{key} {theirs[key]}" for key in OF_THE_MODEL if ours[key] != theirs[key] and key != "residual"]
+    if ours["residual"] != theirs["residual"]:
+        differ.append("--residual" if theirs["residual"] else "no --residual")
     if checkpoint.attributes != pictures.names:
         differ.append(f"--selected_attrs {' '.join(checkpoint.attributes)}")
     if differ:

@@ -139,3 +139,25 @@ def _both_ways(name: str, names: tuple[str, ...]) -> Iterator[Edit]:
 def _twice(files: Sequence[str]) -> str:
     seen: set[str] = set()
     return next(name for name in files if name in seen or seen.add(name))
+
+
+def shown_targets(
+    names: Sequence[str], labels_NA: np.ndarray, *, exclusive: bool = False
+) -> list[tuple[str, np.ndarray]]:
+    """What a sheet of samples shows beside each picture: titles, and the attributes that all of them shall have.
+
+    Each colour of hair (of `exclusive` ones each attribute) by turns, and everything else the other way round.
+    """
+    shown = []
+    for place, name in enumerate(names):
+        if exclusive or name in HAIR:
+            group = [other for other, each in enumerate(names) if exclusive or each in HAIR]
+            target_NA = labels_NA.copy()
+            target_NA[:, group] = False
+            target_NA[:, place] = True
+            shown.append((name, target_NA))
+        else:
+            target_NA = labels_NA.copy()
+            target_NA[:, place] = ~target_NA[:, place]
+            shown.append((f"{name}, other way", target_NA))
+    return shown

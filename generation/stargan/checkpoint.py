@@ -73,7 +73,8 @@ class StarGANCheckpoint:
 
 def new_generator(settings: Mapping[str, Any], c_dim: int) -> StarGANGenerator:
     """A generator as a run's settings have it."""
-    return StarGANGenerator(settings["g_conv_dim"], c_dim, settings["g_repeat_num"])
+    residual = settings["residual"]
+    return StarGANGenerator(settings["g_conv_dim"], c_dim, settings["g_repeat_num"], residual=residual)
 
 
 def new_discriminator(settings: Mapping[str, Any], c_dim: int) -> StarGANDiscriminator:

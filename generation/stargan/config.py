@@ -11,15 +11,15 @@ from typing import Any
 
 import yaml
 
+from generation.precision import AMP_DTYPES, AUTO
 from generation.stargan.pictures import LAYOUTS
 from recognition.errors import InputError
 
-AUTO = "auto"
 # What a model is made of: a checkpoint can be gone on with only as what it is.
-OF_THE_MODEL = ("image_size", "g_conv_dim", "d_conv_dim", "g_repeat_num", "d_repeat_num")
+OF_THE_MODEL = ("image_size", "g_conv_dim", "d_conv_dim", "g_repeat_num", "d_repeat_num", "residual")
 CHOICES = {
     "dataset": (AUTO, *LAYOUTS),
-    "amp_dtype": (AUTO, "bf16", "fp16"),
+    "amp_dtype": AMP_DTYPES,
     "requeue": ("usr1", "always", "never"),
 }
 _AT_LEAST_1 = (
@@ -46,6 +46,7 @@ class StarGANConfig:
     d_conv_dim: int = 64
     g_repeat_num: int = 6
     d_repeat_num: int = 6
+    residual: bool = False
 
     batch_size: int = 16
     num_epochs: int = 200

@@ -35,12 +35,13 @@ class ResidualBlock(nn.Module):
 class StarGANGenerator(nn.Module):
     """Pictures and the attributes that they shall have -> pictures; 8,430,528 parameters as it is by default.
 
-    `conv_dim`: channels of the first layer; `c_dim`: attributes; `repeat_num`: residual blocks.
+    `conv_dim`: channels of the first layer; `c_dim`: attributes; `repeat_num`: residual blocks. `residual`: what comes
+    out is added to the picture, and is nothing at first; the paper's makes the picture anew.
     """
 
-    def __init__(self, conv_dim: int = 64, c_dim: int = 5, repeat_num: int = 6) -> None:
+    def __init__(self, conv_dim: int = 64, c_dim: int = 5, repeat_num: int = 6, *, residual: bool = False) -> None:
         super().__init__()
-        self.conv_dim, self.c_dim, self.repeat_num = conv_dim, c_dim, repeat_num
+        self.conv_dim, self.c_dim, self.repeat_num, self.residual = conv_dim, c_dim, repeat_num, residual
         width = conv_dim
         layers: list[nn.Module] = [*_convolution(3 + c_dim, width, kernel=7), nn.ReLU(inplace=True)]
         for _ in range(HALVINGS):
@@ -53,11 +54,14 @@ class StarGANGenerator(nn.Module):
             width //= 2
         layers += [nn.Conv2d(width, 3, 7, 1, 3, bias=False), nn.Tanh()]
         self.main = nn.Sequential(*layers)
+        if residual:
+            nn.init.zeros_(self.main[-2].weight)
 
     def forward(self, img11_BCHW: Tensor, labels_BA: Tensor) -> Tensor:
         """Pictures in [-1, 1], sides a multiple of 4, and attributes 0 or 1, float (B, c_dim) -> pictures alike."""
         planes_BAHW = labels_BA.to(img11_BCHW)[:, :, None, None].expand(-1, -1, *img11_BCHW.shape[2:])
-        return self.main(torch.cat([img11_BCHW, planes_BAHW], dim=1))
+        made_BCHW = self.main(torch.cat([img11_BCHW, planes_BAHW], dim=1))
+        return (img11_BCHW + made_BCHW).clamp(-1, 1) if self.residual else made_BCHW
 
 
 class StarGANDiscriminator(nn.Module):

@@ -1,6 +1,7 @@
 """The command line: every flag of the first version with its type and default, and words that say what is wrong."""
 
 import pytest
+import torch
 
 from generation.posecontrol.arguments import config_of
 from generation.posecontrol.config import PoseControlConfig
@@ -84,5 +85,6 @@ def test_what_is_wrong_is_said_in_a_line(words, said, capsys):
         ({"use_amp": True, "amp_dtype": "fp16"}, "cuda", True, "fp16"),
     ],
 )
-def test_precision(given, device, has_bf16, precision):
-    assert PoseControlConfig("d", **given).precision(device, has_bf16=has_bf16) == precision
+def test_precision(given, device, has_bf16, precision, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+    assert PoseControlConfig("d", **given).precision(torch.device(device)) == precision
