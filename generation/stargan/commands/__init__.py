@@ -1,0 +1,1 @@
+"""Commands of launch/edits.py: a module each."""
