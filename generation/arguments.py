@@ -53,7 +53,7 @@ class Flags:
             type=kind,
             default=default,
             choices=self.choices.get(name),
-            metavar=None if name in self.choices else self.metavars.get(name, METAVARS[kind]),
+            metavar=self.metavars.get(name, None if name in self.choices else METAVARS[kind]),
             help=f"{text}{shown}".replace("%", "%%"),
             **many,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from recognition.data.decode import Where, upright_image
@@ -32,13 +34,29 @@ def middle_pixels(payload: bytes | memoryview, where: Where, side: int, crop: in
     InputError, beginning with `where()`, for what is no picture, and for one that is smaller than `crop`.
     """
     image = upright_image(payload, where)
-    if crop is not None:
-        if min(image.size) < crop:
-            size = " x ".join(map(str, image.size))
-            raise InputError(f"{where()}: {size} pixels, smaller than the crop of {crop}; give a smaller --crop_size")
-        left, top = (round((length - crop) / 2) for length in image.size)
-        image = image.crop((left, top, left + crop, top + crop))
-    return np.asarray(fitted(image, side, "crop"))
+    return np.asarray(fitted(image if crop is None else _middle(image, crop, where), side, "crop"))
+
+
+def middle_classes(payload: bytes, where: Where, side: int, crop: int | None = None) -> np.ndarray:
+    """The same square of a picture of classes, uint8 (side, side): no value is mixed with another."""
+    try:
+        with Image.open(io.BytesIO(payload)) as opened:
+            image = opened.copy()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where()}: is no picture ({error})") from error
+    if image.mode not in ("L", "P"):
+        raise InputError(f"{where()}: a picture of classes has one channel of bytes, and this is {image.mode}")
+    image = _middle(image, min(image.size) if crop is None else crop, where)
+    return np.asarray(image.resize((side, side), Image.Resampling.NEAREST))
+
+
+def _middle(image: Image.Image, crop: int, where: Where) -> Image.Image:
+    """The square in the middle, `crop` pixels wide."""
+    if min(image.size) < crop:
+        size = " x ".join(map(str, image.size))
+        raise InputError(f"{where()}: {size} pixels, smaller than the crop of {crop}; give a smaller --crop_size")
+    left, top = (round((length - crop) / 2) for length in image.size)
+    return image.crop((left, top, left + crop, top + crop))
 
 
 class PictureCache(Generic[Key]):

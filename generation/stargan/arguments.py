@@ -10,7 +10,8 @@ from generation.arguments import Flags, flag_parser, parsed
 from generation.stargan.config import CHOICES, StarGANConfig, read_settings
 
 METAVARS = {
-    "attr_path": "FILE", "selected_attrs": "ATTR", "recogniser": "RUN", "resume": "CHECKPOINT", "beta1": "B",
+    "attr_path": "FILE", "selected_attrs": "ATTR", "recogniser": "RUN", "keep_classes": "CLASS",
+    "resume": "CHECKPOINT", "beta1": "B",
     "beta2": "B",
 }  # fmt: skip
 GROUPS = {
@@ -50,6 +51,9 @@ GROUPS = {
         "lambda_rec": "weight of the way back: L1 between a picture and its edit undone",
         "lambda_gp": "weight of the gradient penalty",
         "lambda_id": "weight of 1 - cosine between the faces of a picture and its edit",
+        "masks": "folder of pictures' classes (launch/parsing.py), PNGs named as the pictures: some of it shall stay",
+        "keep_classes": "of pixels that an edit shall leave as they are, where there are masks",
+        "lambda_keep": "weight of L1 between a picture and its edit there",
         "recogniser": "that lambda_id looks through: a run of launch/train.py, or weights",
     },
     "other": {

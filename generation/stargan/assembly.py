@@ -26,7 +26,7 @@ from recognition.runtime import Runtime
 # Settings that a run may change when it goes on without that being worth a word.
 _OF_THE_PLACE = frozenset(
     ("save_dir", "log_dir", "resume", "device", "threads", "num_workers", "cache_mb", "log_every", "requeue")
-    + ("data_dir", "attr_path", "recogniser", "data_timeout_s", "collective_timeout_s", "dataset")
+    + ("data_dir", "attr_path", "masks", "recogniser", "data_timeout_s", "collective_timeout_s", "dataset")
 )
 
 
@@ -96,6 +96,7 @@ def assemble(cfg: StarGANConfig, runtime: Runtime) -> Assembled | None:
         test_size=cfg.test_size,
         skip_missing=cfg.skip_missing,
         cache_mb=cfg.cache_mb,
+        masks=cfg.masks,
     )
     train = AttributeBatches(pictures.split(TRAIN), cfg, runtime)
     torch.manual_seed(cfg.seed)

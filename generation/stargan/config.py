@@ -14,10 +14,12 @@ import yaml
 from generation.precision import AMP_DTYPES, AUTO
 from generation.stargan.pictures import LAYOUTS
 from recognition.errors import InputError
+from recognition.heads.classes import NAMES
 
 # What a model is made of: a checkpoint can be gone on with only as what it is.
 OF_THE_MODEL = ("image_size", "g_conv_dim", "d_conv_dim", "g_repeat_num", "d_repeat_num", "residual")
 CHOICES = {
+    "keep_classes": NAMES,
     "dataset": (AUTO, *LAYOUTS),
     "amp_dtype": AMP_DTYPES,
     "requeue": ("usr1", "always", "never"),
@@ -26,7 +28,10 @@ _AT_LEAST_1 = (
     *("batch_size", "image_size", "g_conv_dim", "d_conv_dim", "g_repeat_num", "d_repeat_num", "num_epochs"),
     *("n_critic", "save_interval", "sample_interval", "log_every"),
 )
-_NOT_NEGATIVE = (*("num_workers", "lambda_cls", "lambda_rec", "lambda_gp", "lambda_id", "threads", "cache_mb", "seed"),)
+_NOT_NEGATIVE = (
+    *("num_workers", "lambda_cls", "lambda_rec", "lambda_gp", "lambda_id", "lambda_keep", "threads", "cache_mb"),
+    *("seed",),
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,9 @@ class StarGANConfig:
     lambda_gp: float = 10.0
     lambda_id: float = 0.0
     recogniser: str | None = None
+    lambda_keep: float = 10.0
+    masks: Path | None = None
+    keep_classes: tuple[str, ...] = ("background", "neck", "neck_l", "cloth")
 
     use_amp: bool = False
     amp_dtype: str = AUTO
@@ -83,8 +91,10 @@ class StarGANConfig:
 
     def __post_init__(self) -> None:
         for key, choices in CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise InputError(f"--{key} {getattr(self, key)}: choose from {', '.join(choices)}")
+            value = getattr(self, key)
+            for each in value if isinstance(value, tuple) else (value,):
+                if each not in choices:
+                    raise InputError(f"--{key} {each}: choose from {', '.join(choices)}")
         for keys, least in ((_AT_LEAST_1, 1), (_NOT_NEGATIVE, 0)):
             for key in keys:
                 if not getattr(self, key) >= least:
@@ -120,7 +130,7 @@ class StarGANConfig:
     def as_plain(self) -> dict[str, Any]:
         """All settings as JSON has them."""
         plain = {key: str(v) if isinstance(v, Path) else v for key, v in dataclasses.asdict(self).items()}
-        return {**plain, "selected_attrs": list(self.selected_attrs)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -37,3 +37,10 @@ def gradient_penalty(
 def reconstruction_loss(back_BCHW: Tensor, img11_BCHW: Tensor) -> Tensor:
     """Mean |difference| between pictures and their edits undone (eq. 4)."""
     return (back_BCHW.float() - img11_BCHW.float()).abs().mean()
+
+
+def keeping_loss(made_BCHW: Tensor, img11_BCHW: Tensor, keep_B1HW: Tensor) -> Tensor:
+    """Mean |difference| between pictures and their edits where `keep_B1HW`, bool, says; 0 where it says so nowhere."""
+    difference_BCHW = (made_BCHW.float() - img11_BCHW.float()).abs()
+    count = keep_B1HW.sum() * made_BCHW.shape[1]
+    return (difference_BCHW * keep_B1HW).sum() / count.clamp_min(1)

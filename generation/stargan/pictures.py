@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from generation.pictures import PictureCache, middle_pixels
+from generation.pictures import PictureCache, middle_classes, middle_pixels
 from generation.stargan.attributes import AttributeTable, ambiguous_hair, read_attributes
 from recognition.data.recordio import RecordReader
 from recognition.data.sources.files import IMAGE_SUFFIXES, read_image_file
@@ -81,6 +81,7 @@ class AttributePictures:
     sha256: str
     left_out: tuple[str, ...] = ()
     exclusive: bool = False  # each picture has one attribute, and no other
+    masks: PictureCache[int] | None = None
 
     def __len__(self) -> int:
         return len(self.rows_N)
@@ -88,6 +89,10 @@ class AttributePictures:
     def read(self, index: int) -> np.ndarray:
         """A picture; InputError, with where it lies, for a damaged one."""
         return self.pictures.read(int(self.rows_N[index]))
+
+    def mask(self, index: int) -> np.ndarray:
+        """The class (recognition/heads/classes.py) of each pixel, uint8 (S, S); InputError where no file says."""
+        return self.masks.read(int(self.rows_N[index]))
 
     def describe(self, index: int) -> str:
         """Where a picture lies."""
@@ -128,13 +133,15 @@ def open_pictures(
     test_size: int | None = None,
     skip_missing: bool = False,
     cache_mb: int = 1024,
+    masks: Path | None = None,
 ) -> AttributePictures:
     """The pictures of a folder with the attributes `names`, in this order (None: all), each its middle square.
 
     `layout` is one of LAYOUTS, or None to tell it by what is in the folder. `crop_size`: side of the square. Kept apart
     are what list_eval_partition.txt calls 2, else `test_size` pictures, the same for any seed of a run. Whose hair has
-    two colours at once is left out. InputError for a folder that holds none of the layouts, a table that does not fit
-    it, and an attribute that is not there.
+    two colours at once is left out. `masks`: folder of PNGs named as the pictures, the class of each pixel.
+    InputError for a folder that holds none of the layouts, a table that does not fit it, and an attribute that is not
+    there.
     """
     folder = Path(spec).expanduser()
     if not folder.is_dir():
@@ -171,7 +178,23 @@ def open_pictures(
         _sha256(table),
         left_out,
         found.exclusive,
+        None if masks is None else _open_masks(masks, payloads, image_size, crop_size, cache_mb),
     )
+
+
+def _open_masks(
+    folder: Path, payloads: Payloads, image_size: int, crop_size: int | None, cache_mb: int
+) -> PictureCache[int]:
+    if not isinstance(payloads, _Files):
+        raise InputError(f"--masks {folder} goes by the names of picture files, and record files have none")
+
+    def read(row: int) -> np.ndarray:
+        path = folder / f"{Path(payloads.paths[row]).stem}.png"
+        if not path.is_file():
+            raise InputError(f"{payloads.paths[row]} has no mask {path}; launch/parsing.py parse makes one")
+        return middle_classes(path.read_bytes(), lambda: str(path), image_size, crop_size)
+
+    return PictureCache(read, cache_mb << 20)
 
 
 def _layout_of(folder: Path, attr_path: str | Path | None) -> str:

@@ -49,7 +49,7 @@ class EpochProgress:
         rates = {"LearningRate/g": self.cfg.g_lr * lr_factor, "LearningRate/d": self.cfg.d_lr * lr_factor}
         numbers |= {**rates, "ImagesPerSecond": speed["images_per_s"]}
         self.boards.numbers(self.state.epoch * self.num_steps + done, numbers)
-        d, parts = of_d.losses, [f"{name[7:]} {of_g[name]:.3f}" for name in of_g if name != "g_loss"]
+        d, parts = of_d.losses, [f"{name[7:]} {of_g[name]:.3f}" for name in of_g if name != "g_loss" and of_g[name]]
         generator = f"  G {of_g['g_loss']:.3f} ({', '.join(parts)})" if of_g else ""
         LOG.info(
             "epoch %d/%d  step %d/%d  D %.3f (real %.3f, fake %.3f, cls %.3f, gp %.3f)%s  grad %s  %.1f images/s  "

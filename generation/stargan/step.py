@@ -12,7 +12,7 @@ from generation.identity.face_loss import DifferentiableFaceLoss
 from generation.pictures import img11_of
 from generation.stargan.batches import AttributeBatch
 from generation.stargan.config import StarGANConfig
-from generation.stargan.losses import classification_loss, gradient_penalty, reconstruction_loss
+from generation.stargan.losses import classification_loss, gradient_penalty, keeping_loss, reconstruction_loss
 from generation.stargan.networks import StarGANDiscriminator, StarGANGenerator
 from recognition.collectives import all_reduce_mean
 from recognition.errors import InputError
@@ -25,7 +25,7 @@ from recognition.training.vote import NOTHING, Agreed, Vote
 
 MAX_BAD_STEPS = 20
 D_LOSSES = ("d_loss", "d_loss_real", "d_loss_fake", "d_loss_cls", "d_loss_gp")
-G_LOSSES = ("g_loss", "g_loss_fake", "g_loss_rec", "g_loss_cls", "g_loss_id")
+G_LOSSES = ("g_loss", "g_loss_fake", "g_loss_rec", "g_loss_cls", "g_loss_id", "g_loss_keep")
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,12 @@ class StarGANStep:
         identity = fake.new_zeros(())
         if self.face_loss is not None:
             identity = self.face_loss((img11_BCHW + 1) / 2, (made_BCHW.float() + 1) / 2).to(fake)
-        loss = fake + cfg.lambda_rec * back + cfg.lambda_cls * of_classes + cfg.lambda_id * identity
-        return torch.stack([loss, fake, back, of_classes, identity])
+        keep = fake.new_zeros(())
+        if batch.keep_B1HW is not None:
+            keep = keeping_loss(made_BCHW, img11_BCHW, batch.keep_B1HW.to(img11_BCHW.device))
+        loss = fake + cfg.lambda_rec * back + cfg.lambda_cls * of_classes
+        loss = loss + cfg.lambda_id * identity + cfg.lambda_keep * keep
+        return torch.stack([loss, fake, back, of_classes, identity, keep])
 
     def require_good(self) -> None:
         """InputError after too many steps in a row that were not finite."""

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from generation.stargan.batches import AttributeBatches
 from generation.stargan.config import StarGANConfig
 from generation.stargan.pictures import open_pictures
 from recognition.errors import InputError
+from recognition.heads import NAMES as NAMES_OF_CLASSES
 from recognition.runtime import Runtime
-from tests.generation.stargan.small_gan import NAMES, labels, pixels
+from tests.generation.stargan.small_gan import NAMES, labels, pixels, write_celeba
 
 
 def batches(data, *, world=1, rank=0, **options):
@@ -79,3 +81,19 @@ def test_ranks_share_the_pictures(data):
 def test_too_few_pictures(data):
     with pytest.raises(InputError, match=r"40 pictures to train on make no step of --batch_size 21 on 2 rank"):
         batches(data, world=2, batch_size=21)
+
+
+def test_where_nothing_shall_change_goes_with_the_picture(tmp_path):
+    """Masks whose left half is background and whose right half is hair: mirrored with the pictures."""
+    data = write_celeba(tmp_path / "celeba")
+    (tmp_path / "masks").mkdir()
+    mask = np.full((16, 16), NAMES_OF_CLASSES.index("hair"), np.uint8)
+    mask[:, :8] = NAMES_OF_CLASSES.index("background")
+    for index in range(40):
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{index + 1:06}.png")
+    cfg = StarGANConfig(data_dir=data, selected_attrs=NAMES, batch_size=4, num_workers=1)
+    pictures = open_pictures(data, None, NAMES, 16, masks=tmp_path / "masks")
+    for batch in AttributeBatches(pictures, cfg, Runtime()).epoch(0):
+        for picture, keep in zip(batch.images_BHWC.numpy(), batch.keep_B1HW[:, 0].numpy()):
+            is_background = mask == 0
+            assert (keep == (is_background[:, ::-1] if seen(picture)[1] else is_background)).all()

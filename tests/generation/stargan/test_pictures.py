@@ -137,3 +137,25 @@ def test_the_set_is_known_again_by_its_content(data, tmp_path):
     other = write_celeba(tmp_path / "other", 39)
     digests = [open_pictures(folder, None, NAMES, 16).sha256 for folder in (data, same, other)]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_masks_lie_beside_the_pictures_and_are_cut_alike(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    draw = np.random.default_rng(0)
+    picture, mask = draw.integers(0, 256, (20, 12, 3), dtype=np.uint8), draw.integers(0, 19, (20, 12), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "images" / "a.png")
+    Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
+    (tmp_path / "list_attr.txt").write_text("1\nMale\na.png 1\n")
+    how = {"test_size": 0, "masks": tmp_path / "masks"}
+    found = open_pictures(tmp_path, None, None, 12, **how)
+    assert (found.mask(0) == mask[4:16]).all()
+    assert (open_pictures(tmp_path, None, None, 8, 8, **how).mask(0) == mask[6:14, 2:10]).all()
+    smaller = open_pictures(tmp_path, None, None, 6, **how).mask(0)
+    assert all(value in mask[4:16] for value in np.unique(smaller))
+    Image.fromarray(picture).save(tmp_path / "masks" / "a.png")
+    with pytest.raises(InputError, match="a.png: a picture of classes has one channel of bytes, and this is RGB"):
+        open_pictures(tmp_path, None, None, 12, **how).mask(0)
+    (tmp_path / "masks" / "a.png").unlink()
+    with pytest.raises(InputError, match=r"images/a.png has no mask .*masks/a.png"):
+        open_pictures(tmp_path, None, None, 12, **how).mask(0)

@@ -22,7 +22,7 @@ from tests.generation.stargan.small_gan import NAMES, SMALL, labels, pixels, run
 
 LOSSES = {
     *("D/loss", "D/loss_real", "D/loss_fake", "D/loss_cls", "D/loss_gp"),
-    *("G/loss", "G/loss_fake", "G/loss_rec", "G/loss_cls", "G/loss_id"),
+    *("G/loss", "G/loss_fake", "G/loss_rec", "G/loss_cls", "G/loss_id", "G/loss_keep"),
 }
 
 

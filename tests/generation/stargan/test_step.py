@@ -1,6 +1,7 @@
 """A step: the losses that the paper writes, who learns from what, ranks that add up, steps that must change nothing."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -65,13 +66,13 @@ def test_losses_of_the_discriminator():
 def test_losses_of_the_generator():
     step, b = stepper(lambda_cls=2.0, lambda_rec=7.0), batch()
     x = img11(b)
-    loss, fake, back, of_classes, identity = step.g_losses(x, b)
+    loss, fake, back, of_classes, identity, keep = step.g_losses(x, b)
     made = step.generator(x, b.targets_BA)
     torch.testing.assert_close(fake, -step.discriminator(made)[0].mean())
     torch.testing.assert_close(back, (step.generator(made, b.labels_BA) - x).abs().mean())
     wanted = F.binary_cross_entropy(step.discriminator(made)[1].sigmoid(), b.targets_BA) * 2
     torch.testing.assert_close(of_classes, wanted)
-    assert identity == 0
+    assert identity == keep == 0
     torch.testing.assert_close(loss, fake + 7 * back + 2 * of_classes)
 
 
@@ -84,12 +85,26 @@ def test_a_loss_of_identity_is_of_the_picture_and_its_edit():
 
     step, b = stepper(face_loss=face_loss, lambda_id=3.0, recogniser="R"), batch()
     x = img11(b)
-    loss, fake, back, of_classes, identity = step.g_losses(x, b)
+    loss, fake, back, of_classes, identity, keep = step.g_losses(x, b)
     torch.testing.assert_close(asked[0][0], (x + 1) / 2)
     torch.testing.assert_close(asked[0][1], (step.generator(x, b.targets_BA) + 1) / 2)
     torch.testing.assert_close(loss, fake + 10 * back + of_classes + 3 * identity)
     identity.backward()
     assert step.generator.main[0].weight.grad.abs().sum() > 0
+
+
+def test_what_shall_stay_costs_where_it_changes():
+    step = stepper(lambda_keep=4.0)
+    keep = torch.zeros(4, 1, SIZE, SIZE, dtype=torch.bool)
+    keep[:, :, :5] = True
+    b = dataclasses.replace(batch(), keep_B1HW=keep)
+    x = img11(b)
+    loss, fake, back, of_classes, _, found = step.g_losses(x, b)
+    made = step.generator(x, b.targets_BA)
+    torch.testing.assert_close(found, (made - x)[:, :, :5].abs().mean())
+    torch.testing.assert_close(loss, fake + 10 * back + of_classes + 4 * found)
+    nowhere = dataclasses.replace(b, keep_B1HW=torch.zeros_like(keep))
+    assert step.g_losses(x, nowhere)[5] == 0
 
 
 def test_who_learns_when():
@@ -103,7 +118,14 @@ def test_who_learns_when():
     before = [state(each) for each in (step.generator, step.discriminator)]
     output = step(batch(), lr_factor=1.0, with_generator=True)
     assert not unchanged(step.generator, before[0])
-    assert set(output.generator.losses) == {"g_loss", "g_loss_fake", "g_loss_rec", "g_loss_cls", "g_loss_id"}
+    assert set(output.generator.losses) == {
+        "g_loss",
+        "g_loss_fake",
+        "g_loss_rec",
+        "g_loss_cls",
+        "g_loss_id",
+        "g_loss_keep",
+    }
 
 
 def test_the_generators_turn_leaves_no_gradient_with_the_discriminator():
