@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,18 +12,16 @@ import torch
 from tqdm import tqdm
 
 from generation.alignment import box_matrices, square_boxes
+from generation.frames import PICTURES, VIDEOS, frames_of
 from generation.pose import STANDARD_53, geodesic_deg, pose_from_points2, rolled, rotation_matrices
 from generation.posecontrol.pose_files import FRONT, VIDEO, PoseRow, write_pose_file
 from recognition.atomic import write_text
-from recognition.data.decode import upright_image
 from recognition.errors import InputError
-from recognition.faces.alignment import averaged, similarity, template_points, warp
+from recognition.faces.alignment import cut, similarity, template_points
 from recognition.faces.photos import Aligned, Aligner, Rejected
 from recognition.grid import save_png
 from recognition.records.layout import new_folder
 
-PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
-VIDEOS = frozenset((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"))
 POINTS, BOX, NONE = "points", "box", "none"
 CROPS = (POINTS, BOX, NONE)
 BAD_POINTS, NO_FRONT, UNREADABLE = "bad points", "no frontal picture", "unreadable"
@@ -98,7 +96,7 @@ def _add_person(
     for path in files:
         where = str(path.relative_to(source))
         try:
-            for frame, pixels_HWC in _frames(path, building.every):
+            for frame, pixels_HWC in frames_of(path, building.every):
                 made = _row(pixels_HWC, person, f"{len(rows):05d}", frame, building)
                 if isinstance(made, str):
                     at = where if frame is None else f"{where} frame {frame}"
@@ -142,7 +140,7 @@ def _row(
     turn_deg = float(np.rad2deg(np.arctan2(matrix_23[1, 0], matrix_23[0, 0])))
     pose_3 = rolled(pose_3[None], torch.tensor([turn_deg], dtype=torch.float64))[0]
     side = building.size if building.crop != NONE else 0
-    crop_SSC = _cut(pixels_HWC, matrix_23, side) if side else pixels_HWC
+    crop_SSC = cut(pixels_HWC, matrix_23, side) if side else pixels_HWC
     points_53 = (STANDARD_53 @ rotation_matrices(pose_3[None])[0].T).numpy()
     box_4 = found.face.box_4.reshape(2, 2).astype(np.float64)
     row = PoseRow(
@@ -167,31 +165,5 @@ def _matrix(found: Aligned, pixels_HWC: np.ndarray, building: Building) -> np.nd
     return np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
 
-def _cut(pixels_HWC: np.ndarray, matrix_23: np.ndarray, size: int) -> np.ndarray:
-    """The crop, averaged first where the picture is at least twice as fine."""
-    block = int(1 / float(np.hypot(matrix_23[0, 0], matrix_23[1, 0])))
-    if block >= 2:
-        pixels_HWC, matrix_23 = averaged(pixels_HWC, matrix_23, block=block, size=size)
-    return warp(pixels_HWC, matrix_23, size)
-
-
 def _moved(points_N2: np.ndarray, matrix_23: np.ndarray) -> np.ndarray:
     return points_N2 @ matrix_23[:, :2].T + matrix_23[:, 2]
-
-
-def _frames(path: Path, every: int) -> Iterator[tuple[str | None, np.ndarray]]:
-    """(number, picture uint8 (H, W, 3)) of a video's frames, or of the one picture; InputError for what is neither."""
-    if path.suffix.lower() in PICTURES:
-        yield None, np.asarray(upright_image(path.read_bytes(), lambda: str(path)))
-        return
-    try:
-        import av
-    except ImportError as error:
-        raise InputError("videos need PyAV: pip install -e '.[generation]'") from error
-    try:
-        with av.open(str(path)) as video:
-            for number, frame in enumerate(video.decode(video=0)):
-                if number % every == 0:
-                    yield f"{number:06d}", frame.to_ndarray(format="rgb24")
-    except (av.FFmpegError, IndexError) as error:
-        raise InputError(f"{path} cannot be read as a video ({error})") from error

@@ -44,9 +44,14 @@ def align(pixels_HWC: np.ndarray, points_52: np.ndarray, *, size: int = SIZE, an
     floor(1 / scale) pixels square. False: norm_crop to the last.
     """
     matrix_23 = similarity(points_52, template_points(size))
-    scale = float(np.hypot(matrix_23[0, 0], matrix_23[1, 0]))
-    if antialias and scale <= 0.5:
-        pixels_HWC, matrix_23 = averaged(pixels_HWC, matrix_23, block=int(1 / scale), size=size)
+    return (cut if antialias else warp)(pixels_HWC, matrix_23, size)
+
+
+def cut(pixels_HWC: np.ndarray, matrix_23: np.ndarray, size: int) -> np.ndarray:
+    """`warp`, uint8 (size, size, C), but of means of blocks of pixels where the picture is at least twice as fine."""
+    block = int(1 / float(np.hypot(matrix_23[0, 0], matrix_23[1, 0])))
+    if block >= 2:
+        pixels_HWC, matrix_23 = averaged(pixels_HWC, matrix_23, block=block, size=size)
     return warp(pixels_HWC, matrix_23, size)
 
 
