@@ -92,7 +92,7 @@ class PrecomputedFinder:
             content = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(content, dict):
                 raise ValueError("it is no object of names")
-            return cls({name: _found(name, entry) for name, entry in content.items()}, str(path))
+            return cls({name: known_face(name, entry) for name, entry in content.items()}, str(path))
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}); name a file of boxes") from error
         except (ValueError, TypeError, KeyError) as error:
@@ -112,7 +112,8 @@ class WholePicture:
         return [Found(box_4)] * len(img01_BCHW)
 
 
-def _found(name: str, entry: Any) -> Found | None:
+def known_face(name: str, entry: Any) -> Found | None:
+    """A face as JSON has it, null for none; ValueError, TypeError or KeyError where it says something else."""
     if entry is None:
         return None
     box_4 = torch.tensor(entry["box"], dtype=torch.float32)

@@ -74,7 +74,7 @@ def notes_of(
         f"the detector is not sure: {score:.2f}": score < UNSURE_SCORE,
         "its five points are not arranged like a face's": not points_plausible,
         f"turned by {abs(yaw):.0f} degrees": abs(yaw) > TURNED_YAW_DEG,
-        f"looks {'down' if pitch > 0 else 'up'} by {abs(pitch):.0f} degrees": abs(pitch) > TURNED_PITCH_DEG,
+        f"looks {'up' if pitch > 0 else 'down'} by {abs(pitch):.0f} degrees": abs(pitch) > TURNED_PITCH_DEG,
     }
     return tuple(text for text, holds in said.items() if holds)
 

@@ -25,7 +25,7 @@ SIZES = {212: 192, 3309: 192, 136: 112}
 KINDS = {212: IN_106, 3309: IN_68_3D, 136: IN_68}
 PFLD_MARGIN = 1.2
 # InsightFace calls frontal what its 68 landmarks' mean shape shows. Its eyes, nose tip and mouth corners, fitted as
-# `pose_of_68` fits them, look so many degrees down against the standard face of generation/pose.py.
+# `pose_of_68` fits them, look up by so many degrees against the standard face of generation/pose.py.
 ZERO_PITCH_DEG = 6.8
 
 
