@@ -174,7 +174,9 @@ def model_rows(root: str | PathLike | None = None) -> Iterator[dict[str, str]]:
             "get it": model.how,
         }
     for name, pack in PACKS.items():
-        folders = [place for place in places_of(name, root) if any((place / file).is_file() for file in pack.files.values())]
+        folders = [
+            place for place in places_of(name, root) if any((place / file).is_file() for file in pack.files.values())
+        ]
         yield {
             "name": name,
             "for": ", ".join(pack.files),

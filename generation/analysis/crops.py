@@ -45,7 +45,7 @@ def crop_of(pixels_HWC: np.ndarray, matrix_23: np.ndarray, size: int) -> Crop:
 
 
 def insightface_matrix(box_4: np.ndarray, size: int) -> np.ndarray:
-    """InsightFace's square for landmarks and attributes: one and a half times the longer side of the box x1, y1, x2, y2.
+    """InsightFace's square for landmarks and attributes, (2, 3): 1.5 times the longer side of the box x1, y1, x2, y2.
 
     The middle of the box goes to the place `size` / 2.
     """

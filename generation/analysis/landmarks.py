@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from generation.analysis.crops import CropModel, crop_of, insightface_matrix, open_crop_model
-from generation.pose import STANDARD_53, pose_angles, kabsch, rotation_matrices
+from generation.pose import STANDARD_53, kabsch, pose_angles, rotation_matrices
 from recognition.embedding.network import file_sha256
 from recognition.errors import InputError
 
@@ -158,7 +158,7 @@ def five_of_68(points_NC: np.ndarray) -> np.ndarray:
 
 
 def pose_of_68(landmarks: Landmarks) -> np.ndarray:
-    """Pitch, yaw and roll in degrees, float64, of 68 landmarks in 3D, as InsightFace counts them (generation/pose.py)."""
+    """Pitch, yaw, roll in degrees, float64 (3,), of 68 landmarks in 3D, in the frame of generation/pose.py."""
     points_53 = five_of_68(np.column_stack([landmarks.points_N2, landmarks.depth_N]))
     zero_33 = rotation_matrices(torch.tensor([[ZERO_PITCH_DEG, 0, 0]], dtype=torch.float64))[0]
     standard_153 = (STANDARD_53 @ zero_33.T)[None]
