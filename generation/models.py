@@ -174,17 +174,16 @@ def model_rows(root: str | PathLike | None = None) -> Iterator[dict[str, str]]:
             "get it": model.how,
         }
     for name, pack in PACKS.items():
-        folders = [
-            place for place in places_of(name, root) if any((place / file).is_file() for file in pack.files.values())
-        ]
+        files = pack.files.values()
+        folders = [place for place in places_of(name, root) if any((place / file).is_file() for file in files)]
         yield {
             "name": name,
             "for": ", ".join(pack.files),
-            "file": ", ".join(pack.files.values()),
+            "file": ", ".join(files),
             "size": NOT_KNOWN,
             "licence": pack.licence,
             "lies": str(folders[0]) if folders else "not here",
-            "sha256": f"of {sum(file in SHA256 for file in pack.files.values())} of {len(pack.files)} files, see packs.py",
+            "sha256": f"of {sum(file in SHA256 for file in files)} of the {len(files)} files, see generation/packs.py",
             "from": pack.source,
             "get it": f"python -m generation.packs {name}",
         }

@@ -62,7 +62,7 @@ def annotated(pixels_HWC: np.ndarray, faces: Sequence[AnalysedFace]) -> np.ndarr
     longer = max(pixels_HWC.shape[:2])
     scale = min(max(longer, SHORTEST), LONGEST) / longer
     image = Image.fromarray(resized(shown_HWC, scale * FINER))
-    pen = _Pen(ImageDraw.Draw(image), scale * FINER, max(image.size) / 640)
+    pen = _Pen(ImageDraw.Draw(image), scale * FINER, max(image.size) / 580)
     for face in faces:
         pen.face(face)
     taken = [tuple(pen.place(face.box_4.reshape(2, 2)).ravel()) for face in faces]
@@ -122,7 +122,7 @@ class _Pen:
 
     def label(self, face: AnalysedFace, size: tuple[int, int], taken: Sequence[Rectangle]) -> Rectangle:
         """Write it above or below the box, where it covers least of what is there; the place that it takes."""
-        font = _font(self.unit * 0.8)
+        font = _font(self.unit * 0.9)
         text, pad = label_of(face), 3 * self.unit
         left, top, right, low = self.draw.multiline_textbbox((0, 0), text, font=font)
         wide, high = right - left + 2 * pad, low - top + 2 * pad
