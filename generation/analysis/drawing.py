@@ -62,7 +62,7 @@ def annotated(pixels_HWC: np.ndarray, faces: Sequence[AnalysedFace]) -> np.ndarr
     longer = max(pixels_HWC.shape[:2])
     scale = min(max(longer, SHORTEST), LONGEST) / longer
     image = Image.fromarray(resized(shown_HWC, scale * FINER))
-    pen = _Pen(ImageDraw.Draw(image), scale * FINER, max(image.size) / 580)
+    pen = _Pen(ImageDraw.Draw(image), scale * FINER, FINER * min(max(max(image.size) / FINER / 900, 1.0), 1.5))
     for face in faces:
         pen.face(face)
     taken = [tuple(pen.place(face.box_4.reshape(2, 2)).ravel()) for face in faces]
@@ -121,19 +121,26 @@ class _Pen:
             self.draw.line((*start_2, *end_2), fill=colour, width=round(2.5 * self.unit))
 
     def label(self, face: AnalysedFace, size: tuple[int, int], taken: Sequence[Rectangle]) -> Rectangle:
-        """Write it above or below the box, where it covers least of what is there; the place that it takes."""
-        font = _font(self.unit * 0.9)
-        text, pad = label_of(face), 3 * self.unit
-        left, top, right, low = self.draw.multiline_textbbox((0, 0), text, font=font)
-        wide, high = right - left + 2 * pad, low - top + 2 * pad
-        x1, y1, x2, y2 = self.place(face.box_4.reshape(2, 2)).ravel().tolist()
-        corners = [(x, y) for y in (y1 - high, y2, y1 - 2 * high, y2 + high) for x in (x1, x2 - wide)]
-        kept = [(min(max(x, 0), max(size[0] - wide, 0)), min(max(y, 0), max(size[1] - high, 0))) for x, y in corners]
-        places = [(x, y, x + wide, y + high) for x, y in kept]
-        place = min(places, key=lambda each: sum(_shared(each, other) for other in taken))
+        """Write it where nothing is taken, shorter where that helps; the place that it takes."""
+        font, pad = _font(self.unit), 3 * self.unit
+        places = []
+        for text in dict.fromkeys((label_of(face), label_of(face).split("\n")[0], f"{face.score:.2f}")):
+            left, top, right, low = self.draw.multiline_textbbox((0, 0), text, font=font)
+            for place in self._around(face, right - left + 2 * pad, low - top + 2 * pad, size):
+                places.append((sum(_shared(place, other) for other in taken), place, text, (left, top)))
+        _, place, text, (left, top) = next((each for each in places if each[0] == 0), min(places, key=lambda e: e[0]))
         self.draw.rectangle(place, fill=PAPER)
         self.draw.multiline_text((place[0] + pad - left, place[1] + pad - top), text, font=font, fill=INK)
         return place
+
+    def _around(self, face: AnalysedFace, wide: float, high: float, size: tuple[int, int]) -> list[Rectangle]:
+        """Places of a label that touch the box and lie in the picture, the best first."""
+        x1, y1, x2, y2 = self.place(face.box_4.reshape(2, 2)).ravel().tolist()
+        edge = 2 * self.unit  # the box's own line
+        beside = [(x2 + edge, y1), (x1 - wide - edge, y1)]
+        corners = [(x, y) for y in (y1 - high - edge, y2 + edge) for x in (x1, x2 - wide)] + beside
+        kept = [(min(max(x, 0), max(size[0] - wide, 0)), min(max(y, 0), max(size[1] - high, 0))) for x, y in corners]
+        return [(x, y, x + wide, y + high) for x, y in kept]
 
 
 def _shared(a: Rectangle, b: Rectangle) -> float:
