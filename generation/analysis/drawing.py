@@ -28,6 +28,7 @@ AXES: tuple[tuple[str, Colour], ...] = (
 PAPER, INK = (24, 30, 38), (240, 243, 246)
 MASK_SHARE, AXIS_SHARE = 0.45, 0.55
 SHORTEST, LONGEST = 640, 1600  # of the longer side of what is drawn on
+LITTLE = 0.1
 FINER = 2  # drawn so many times as large, then made smaller: lines without steps
 
 
@@ -65,7 +66,7 @@ def annotated(pixels_HWC: np.ndarray, faces: Sequence[AnalysedFace]) -> np.ndarr
     pen = _Pen(ImageDraw.Draw(image), scale * FINER, FINER * min(max(max(image.size) / FINER / 900, 1.0), 1.5))
     for face in faces:
         pen.face(face)
-    taken = [tuple(pen.place(face.box_4.reshape(2, 2)).ravel()) for face in faces]
+    taken: list[Rectangle] = [tuple(pen.place(face.box_4.reshape(2, 2)).ravel().tolist()) for face in faces]
     for face in faces:
         taken.append(pen.label(face, image.size, taken))
     strip = _legend(_entries(faces, classes_HW), image.width, pen.unit)
@@ -123,19 +124,24 @@ class _Pen:
     def label(self, face: AnalysedFace, size: tuple[int, int], taken: Sequence[Rectangle]) -> Rectangle:
         """Write it where nothing is taken, shorter where that helps; the place that it takes."""
         font, pad = _font(self.unit), 3 * self.unit
+        own = tuple(self.place(face.box_4.reshape(2, 2)).ravel().tolist())
         places = []
         for text in dict.fromkeys((label_of(face), label_of(face).split("\n")[0], f"{face.score:.2f}")):
             left, top, right, low = self.draw.multiline_textbbox((0, 0), text, font=font)
-            for place in self._around(face, right - left + 2 * pad, low - top + 2 * pad, size):
-                places.append((sum(_shared(place, other) for other in taken), place, text, (left, top)))
-        _, place, text, (left, top) = next((each for each in places if each[0] == 0), min(places, key=lambda e: e[0]))
+            for place in self._around(own, right - left + 2 * pad, low - top + 2 * pad, size):
+                # A label may cover a little of its own face, but nothing of another's.
+                covered = _shared(place, own) > LITTLE * _shared(own, own)
+                others = sum(_shared(place, other) for other in taken if other != own)
+                places.append(((others, covered), place, text, (left, top)))
+        best = min(places, key=lambda each: each[0])
+        _, place, text, (left, top) = next((each for each in places if each[0] == (0, False)), best)
         self.draw.rectangle(place, fill=PAPER)
         self.draw.multiline_text((place[0] + pad - left, place[1] + pad - top), text, font=font, fill=INK)
         return place
 
-    def _around(self, face: AnalysedFace, wide: float, high: float, size: tuple[int, int]) -> list[Rectangle]:
+    def _around(self, box: Rectangle, wide: float, high: float, size: tuple[int, int]) -> list[Rectangle]:
         """Places of a label that touch the box and lie in the picture, the best first."""
-        x1, y1, x2, y2 = self.place(face.box_4.reshape(2, 2)).ravel().tolist()
+        x1, y1, x2, y2 = box
         edge = 2 * self.unit  # the box's own line
         beside = [(x2 + edge, y1), (x1 - wide - edge, y1)]
         corners = [(x, y) for y in (y1 - high - edge, y2 + edge) for x in (x1, x2 - wide)] + beside
