@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from generation.analysis.analyser import Analyser
@@ -78,12 +79,22 @@ def _analyse_file(path: Path, name: str, faces: FacesFile, analyser: Analyser, e
     try:
         with contextlib.closing(_frames(path, name, every)) as frames:
             for title, pixels_HWC in frames:
-                faces.add(title, pixels_HWC, analyser(pixels_HWC, title))
+                _analyse_picture(title, pixels_HWC, faces, analyser)
     except (InputError, OSError) as error:
         faces.fail(name, str(error).removeprefix(f"{path}: "))
 
 
-def _frames(path: Path, name: str, every: int) -> Iterator[tuple[str, object]]:
+def _analyse_picture(title: str, pixels_HWC: np.ndarray, faces: FacesFile, analyser: Analyser) -> None:
+    """One that a model cannot take is listed, and the frames after it are still looked at."""
+    try:
+        found = analyser(pixels_HWC, title)
+    except InputError as error:
+        faces.fail(title, str(error))
+    else:
+        faces.add(title, pixels_HWC, found)
+
+
+def _frames(path: Path, name: str, every: int) -> Iterator[tuple[str, np.ndarray]]:
     bar = tqdm(frames_of(path, every), name, unit="frame", leave=False, delay=2, disable=None)
     for number, pixels_HWC in bar:
         yield (name if number is None else f"{name}/{number}"), pixels_HWC

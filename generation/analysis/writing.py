@@ -98,19 +98,19 @@ class FacesFile:
 def writing(folder: Path, models: dict[str, Any], *, draws: bool, compares: bool) -> Iterator[FacesFile]:
     """A `FacesFile` in `folder`, which must have none yet.
 
-    Ctrl-C ends it in order: the file then says `"complete": false`. On any other error there is no file.
+    Ctrl-C and SIGTERM end it in order: the file then says `"complete": false`. On any other error there is no file.
     """
     if (folder / FACES).exists():
         raise InputError(f"{folder / FACES} is there already; name another folder, or remove it")
     head = {"format": FORMAT, "models": finite(models)}
     with replacing(folder / FACES) as partial:
-        interrupted: KeyboardInterrupt | None = None
+        interrupted: KeyboardInterrupt | SystemExit | None = None
         with open(partial, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(json.dumps(head, ensure_ascii=False, allow_nan=False)[:-1] + ', "pictures": [')
             faces = FacesFile(file, folder, draws=draws, compares=compares)
             try:
                 yield faces
-            except KeyboardInterrupt as stop:
+            except (KeyboardInterrupt, SystemExit) as stop:
                 interrupted = stop
             tally = faces.tally
             tail = {"complete": interrupted is None, "analysed": tally.pictures, "failed": len(tally.failed)}

@@ -1,4 +1,4 @@
-"""Landmarks: places that a model names come back to the picture exactly, as InsightFace and PFLD's authors have them."""
+"""Landmarks: places that a model names come back to the picture exactly, as InsightFace and PFLD have them."""
 
 import sys
 from types import ModuleType, SimpleNamespace
