@@ -105,7 +105,7 @@ def pfld_matrix(box_4: np.ndarray, size: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class DlibLandmarks:
-    """dlib's shape predictor of 68 landmarks, which looks at the box itself."""
+    """dlib's shape predictor of 68 landmarks."""
 
     predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
     path: Path
@@ -147,8 +147,14 @@ def _open_dlib(path: Path) -> DlibLandmarks:
 
 
 def _dlib_points(rectangle: Callable, predictor: Callable, pixels_HWC: np.ndarray, box_4: np.ndarray) -> np.ndarray:
-    shape = predictor(np.ascontiguousarray(pixels_HWC), rectangle(*(int(round(float(side))) for side in box_4)))
-    return np.array([(point.x, point.y) for point in shape.parts()], np.float64)
+    """dlib's own detector gives squares from the brows to the chin: the lower square of a box that is higher."""
+    x1, y1, x2, y2 = box_4.tolist()
+    square = (x1, max(y1, y2 - (x2 - x1)), x2, y2)
+    shape = predictor(np.ascontiguousarray(pixels_HWC), rectangle(*(round(side) for side in square)))
+    points_N2 = np.array([(point.x, point.y) for point in shape.parts()], np.float64)
+    if len(points_N2) != 68:
+        raise InputError(f"the predictor of dlib puts out {len(points_N2)} landmarks, not 68; take the one of --models")
+    return points_N2
 
 
 def five_of_68(points_NC: np.ndarray) -> np.ndarray:

@@ -134,18 +134,23 @@ def test_dlib_is_asked_for_by_name_and_looks_at_the_box(tmp_path, monkeypatch):
     dlib = ModuleType("dlib")
     dlib.rectangle = lambda *sides: sides
 
+    count = 68
+
     def predictor(name):
         def predict(pixels, box):
             assert pixels.flags.c_contiguous
-            assert box == (101, 55, 206, 207)
-            return SimpleNamespace(parts=lambda: [SimpleNamespace(x=box[0] + n, y=box[1]) for n in range(68)])
+            assert box == (101, 102, 206, 207)
+            return SimpleNamespace(parts=lambda: [SimpleNamespace(x=box[0] + n, y=box[1]) for n in range(count)])
 
         return predict
 
     dlib.shape_predictor = predictor
     monkeypatch.setitem(sys.modules, "dlib", dlib)
     found = open_landmarks(path)(GREY[:, ::-1], BOX)
-    assert found.points_N2.tolist() == [[101 + n, 55] for n in range(68)]
+    assert found.points_N2.tolist() == [[101 + n, 102] for n in range(68)]
+    count = 5
+    with pytest.raises(InputError, match="puts out 5 landmarks, not 68"):
+        open_landmarks(path)(GREY, BOX)
 
 
 def test_a_real_predictor_of_dlib_where_there_is_one():
