@@ -11,6 +11,7 @@ from PIL import Image
 
 from generation.analysis import writing as writing_module
 from generation.analysis.analyser import Analyser
+from generation.analysis.known import KnownFaces
 from generation.analysis.run import Wanted, analyse, files_of
 from recognition.embedding.models import Embedder
 from recognition.errors import InputError
@@ -175,3 +176,18 @@ def test_frames_of_a_video_have_numbers(tmp_path):
     assert [entry["picture"] for entry in said] == ["film.avi/000000", "film.avi/000002", "film.avi/000004"]
     assert [round(entry["faces"][0]["box"][0]) for entry in said] == [20, 40, 60]
     assert (tmp_path / "out" / "pictures" / "film.avi" / "000004.jpg").is_file()
+
+
+def test_what_was_found_can_be_given_back_as_known_faces(photos, tmp_path):
+    analyse(photos, tmp_path / "first", Analyser(RedFaces()), Wanted(draws=False))
+    known = KnownFaces.read(tmp_path / "first" / "faces.json")
+    analyse(photos, tmp_path / "second", Analyser(known), Wanted(draws=False))
+    first, second = (
+        [
+            [(face["box"], face["points"], face["score"]) for face in entry.get("faces", [])]
+            for entry in said["pictures"]
+        ]
+        for said in (read(tmp_path / "first"), read(tmp_path / "second"))
+    )
+    assert second == first
+    assert [len(faces) for faces in first] == [0, 0, 1, 2]
