@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
 from generation.pictures import batch_of, middle_pixels, pixels_of
+from generation.stargan.asked import Asked
 from generation.stargan.attribute_judge import AttributeJudge
-from generation.stargan.attributes import HAIR, read_attributes
+from generation.stargan.attributes import read_attributes
 from generation.stargan.boards import save_sheet, sheet_of
-from generation.stargan.checkpoint import StarGANCheckpoint, read_checkpoint
+from generation.stargan.checkpoint import read_checkpoint
 from generation.stargan.editing import BATCH, edited
 from recognition.data.sources.files import IMAGE_SUFFIXES, read_image_file
 from recognition.errors import InputError
@@ -21,13 +23,13 @@ from recognition.grid import save_png
 from recognition.log import LOG
 
 SHEET, MOST_ON_SHEET = "sheet.png", 16
-YES_OR_NO = {"1": True, "0": False, "-1": False, "yes": True, "no": False}
+LabelsOf = Callable[[Sequence[Path], Tensor], np.ndarray]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The generator, the pictures, what they shall have, what they have, and where to write."""
     add = parser.add_argument
-    add("run", type=Path, help="folder of a run of launch/stargan.py, or one checkpoint")
+    add("model", type=Path, metavar="RUN", help="folder of a run of launch/stargan.py, or one checkpoint")
     add("pictures", type=Path, nargs="+", help="picture files, or folders of them")
     add("--set", nargs="+", required=True, metavar="ATTR=1", dest="wanted", help="what they shall have, or not: ATTR=0")
     add("--have", nargs="+", default=[], metavar="ATTR=1", help="what all of them have, or not, as far as you know it")
@@ -39,10 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Edit, write, and say how many; what cannot be read is told and left out, InputError where nothing can."""
-    checkpoint = read_checkpoint(given.run)
+    checkpoint = read_checkpoint(given.model)
     generator, side = checkpoint.generator(), checkpoint.image_size
-    wanted, have = _values(given.wanted, checkpoint, "--set"), _values(given.have, checkpoint, "--have")
-    labels_of = _labels_of(given, checkpoint, wanted, have)
+    asked = Asked(checkpoint.attributes, checkpoint.exclusive)
+    wanted, have = asked.values(given.wanted, "--set"), asked.values(given.have, "--have")
+    labels_of = _labels_of(given, asked, wanted, have)
     paths = list(_paths(given.pictures))
     names = _names(paths)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -51,16 +54,13 @@ def run(given: argparse.Namespace) -> None:
     bar = tqdm(total=len(paths), desc="editing", unit="picture", delay=2, leave=False, disable=None)
     with bar:
         for start in range(0, len(paths), BATCH):
-            some = [
-                (path, pixels)
-                for path in paths[start : start + BATCH]
-                if (pixels := _read(path, side, given.crop_size)) is not None
-            ]
+            read = ((path, _read(path, side, given.crop_size)) for path in paths[start : start + BATCH])
+            some = [(path, pixels_HWC) for path, pixels_HWC in read if pixels_HWC is not None]
             bar.update(len(paths[start : start + BATCH]))
             if not some:
                 continue
             before = batch_of([pixels for _, pixels in some])
-            targets_BA = _targets(labels_of([path for path, _ in some], before), wanted, checkpoint)
+            targets_BA = asked.targets(labels_of([path for path, _ in some], before), wanted)
             for (path, pixels_HWC), made_HWC in zip(some, pixels_of(edited(generator, before, targets_BA)).numpy()):
                 save_png(given.out / names[path], made_HWC)
                 shown.append([pixels_HWC, made_HWC])
@@ -71,34 +71,14 @@ def run(given: argparse.Namespace) -> None:
     print(f"edited: {done} of {len(paths)} pictures, {' '.join(given.wanted)}, in {given.out}; {given.out / SHEET}")
 
 
-def _values(words: Sequence[str], checkpoint: StarGANCheckpoint, flag: str) -> dict[str, bool]:
-    values: dict[str, bool] = {}
-    for word in words:
-        name, sign, value = word.partition("=")
-        if name not in checkpoint.attributes:
-            raise InputError(f"{flag} {word}: {checkpoint.path} knows {', '.join(checkpoint.attributes)}")
-        if not sign or value not in YES_OR_NO or name in values:
-            raise InputError(f"{flag} {word}: give each attribute once, as {name}=1 or {name}=0")
-        values[name] = YES_OR_NO[value]
-    groups = {"colour of hair": [name for name in checkpoint.attributes if name in HAIR]}
-    if checkpoint.exclusive:
-        groups = {"of them": list(checkpoint.attributes)}
-    for what, group in groups.items():
-        if sum(values.get(name, False) for name in group) > 1:
-            raise InputError(f"{flag} {' '.join(words)}: a picture has one {what} at a time")
-    return values
-
-
-def _labels_of(
-    given: argparse.Namespace, checkpoint: StarGANCheckpoint, wanted: dict[str, bool], have: dict[str, bool]
-):
+def _labels_of(given: argparse.Namespace, asked: Asked, wanted: dict[str, bool], have: dict[str, bool]) -> LabelsOf:
     """What gives the attributes, bool (B, A), that pictures have: by the table, the judge, or as `--have` says."""
-    names = checkpoint.attributes
+    names = asked.names
     if given.attr_path is not None:
         table = read_attributes(given.attr_path).chosen(names)
         rows = {Path(file).name: row for row, file in enumerate(table.files)}
 
-        def of_table(paths: Sequence[Path], _: object) -> np.ndarray:
+        def of_table(paths: Sequence[Path], _: Tensor) -> np.ndarray:
             if missing := [path for path in paths if path.name not in rows]:
                 raise InputError(f"{given.attr_path} does not name {missing[0].name}")
             return table.values_NA[[rows[path.name] for path in paths]]
@@ -107,28 +87,13 @@ def _labels_of(
     if given.judge is not None:
         judge = AttributeJudge.open(given.judge)
         return lambda _, before: judge.labels(before, names)
-    known = {*wanted, *have}
-    if any(value and name in HAIR for name, value in {**wanted, **have}.items()):
-        known |= {name for name in names if name in HAIR}
-    if checkpoint.exclusive and any(wanted.values()):
-        known = {*names}
-    if unknown := [name for name in names if name not in known]:
+    if unknown := asked.unknown(wanted, have):
         raise InputError(
             f"nobody says whether the pictures have {', '.join(unknown)}, which shall stay as it is; give --judge, "
             "--attr_path, or --have"
         )
-    row = np.array([have.get(name, False) for name in names])
-    return lambda paths, _: np.tile(row, (len(paths), 1))
-
-
-def _targets(labels_BA: np.ndarray, wanted: dict[str, bool], checkpoint: StarGANCheckpoint) -> np.ndarray:
-    targets_BA, names = labels_BA.copy(), checkpoint.attributes
-    for name, value in wanted.items():
-        group = names if checkpoint.exclusive else HAIR if name in HAIR else ()
-        if value:
-            targets_BA[:, [place for place, other in enumerate(names) if other in group]] = False
-        targets_BA[:, names.index(name)] = value
-    return targets_BA
+    row_A = np.array([have.get(name, False) for name in names])
+    return lambda paths, _: np.tile(row_A, (len(paths), 1))
 
 
 def _paths(given: Sequence[Path]) -> Iterator[Path]:

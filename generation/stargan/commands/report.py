@@ -27,7 +27,7 @@ ROWS = 6
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The generator, the pictures, who judges, and where to write."""
     add = parser.add_argument
-    add("run", type=Path, help="folder of a run of launch/stargan.py, or one checkpoint")
+    add("model", type=Path, metavar="RUN", help="folder of a run of launch/stargan.py, or one checkpoint")
     add("--data", type=Path, required=True, help="the pictures that it was trained on, of which some are kept apart")
     add_pictures(parser)
     add("--judge", type=Path, metavar="FILE", help="of launch/edits.py judge: says which attributes an edit has")
@@ -43,7 +43,7 @@ def run(given: argparse.Namespace) -> None:
         torch.set_num_threads(given.threads)
     if given.max_pictures < 2:
         raise InputError(f"--max_pictures {given.max_pictures}: must be at least 2")
-    checkpoint = read_checkpoint(given.run)
+    checkpoint = read_checkpoint(given.model)
     require_writable(given.out)
     judge = None if given.judge is None else AttributeJudge.open(given.judge)
     embed, by = (None, None) if given.recogniser is None else (embed_with(given.recogniser), f"{given.recogniser}")
@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> None:
         )
     edits = edits_by(checkpoint.generator(), test, pictures, most=given.max_pictures)
     rows = edit_rows(edits, measures, judge)
-    epochs = epoch_rows(_of_epochs(given.run, checkpoint), test, pictures, measures, judge, most=given.max_pictures)
+    epochs = epoch_rows(_of_epochs(given.model, checkpoint), test, pictures, measures, judge, most=given.max_pictures)
     warnings = _warnings(checkpoint, pictures, test, judge)
     gain = gain_sentence(rows)
     columns, shown = sample_rows(checkpoint.generator(), test, ROWS)
