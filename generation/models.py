@@ -110,6 +110,17 @@ MODELS = {
             "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
             ("~/.cache/torch/hub/checkpoints",),
         ),
+        KnownModel(
+            "vgg16",
+            "vgg16-397923af.pth",
+            "LPIPS of edits",
+            "BSD-3-Clause; trained on ImageNet",
+            "https://download.pytorch.org/models/vgg16-397923af.pth",
+            "download it from there",
+            553_433_881,
+            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+            ("~/.cache/torch/hub/checkpoints",),
+        ),
     )
 }
 

@@ -42,25 +42,29 @@ def find_faces(
     """
     plain, bordered, *finer = views(*pixels_HWC.shape[:2])
     found = [(face, view) for view in (plain, *finer) for face in faces_in_view(detector, pixels_HWC, view)]
-    found = found or [(face, bordered) for face in faces_in_view(detector, pixels_HWC, bordered)]
-    if not found:
-        return []
-    boxes_N4 = np.stack([face.box_4 for face, _ in found])
-    # Points are the better the larger a face is in the view, but a detector is less sure of a face that fills it.
-    kept = strongest(boxes_N4, np.array([face.score for face, _ in found]), max_iou=SAME_FACE_IOU)
+    if not any(face.score >= min_score for face, _ in found):
+        found += [(face, bordered) for face in faces_in_view(detector, pixels_HWC, bordered)]
+    scales = [view.scale for _, view in found]
     faces = []
-    for face, view in (found[index] for index in kept):
+    for index in _each_once([face for face, _ in found]):
+        face = found[index][0]
         if face.score >= min_score and face.size >= min_size:
-            faces.append(closer(detector, pixels_HWC, face) if face.size * view.scale < CLOSER_BELOW else face)
-    return faces
+            faces.append(closer(detector, pixels_HWC, face) if face.size * scales[index] < CLOSER_BELOW else face)
+    # Looked at closely, two may turn out to be one.
+    return [faces[index] for index in _each_once(faces)]
+
+
+def _each_once(faces: Sequence[Face]) -> list[int]:
+    """Places of the faces that are not a surer one once more, the surest first."""
+    if not faces:
+        return []
+    boxes_N4, scores_N = np.stack([face.box_4 for face in faces]), np.array([face.score for face in faces])
+    return strongest(boxes_N4, scores_N, max_iou=SAME_FACE_IOU).tolist()
 
 
 @dataclass(frozen=True, eq=False)
 class Analyser:
-    """Calls each model for each face; what is None or empty is left out. `largest`: only the largest face is looked at.
-
-    `recogniser_name`: what the embeddings' model is called in files.
-    """
+    """Calls each model for each face; what is None or empty is left out. `largest`: no face but the largest."""
 
     detector: Detector | KnownFaces
     landmarks: Sequence[LandmarkModel] = ()

@@ -41,6 +41,23 @@ def test_a_small_face_of_a_large_picture_is_found_in_the_finer_view():
     assert len(find_faces(RedFaces(), photo)) == 2
 
 
+class Twice:
+    """Sees a face of 40 pixels in two places that hardly overlap, but only one where it is shown large."""
+
+    def detect(self, pixels_HWC):
+        faces = RedFaces().detect(pixels_HWC)
+        if pixels_HWC.shape[1] == 200:
+            beside = [Face(face.box_4 + np.float32(30), face.score - 0.1, face.points_52 + 30) for face in faces]
+            return faces + beside
+        return faces
+
+
+def test_two_that_are_one_when_looked_at_closely_count_once():
+    assert len(Twice().detect(photo_of(200, 200, (60, 60, 40, 90)))) == 2
+    (face,) = find_faces(Twice(), photo_of(200, 200, (60, 60, 40, 90)))
+    np.testing.assert_allclose(face.box_4, [60, 60, 99, 99], atol=1)
+
+
 def test_a_face_that_fills_the_picture_is_found():
     assert len(find_faces(RedFaces(), photo_of(120, 120, (0, 0, 120, 90)))) == 1
 
