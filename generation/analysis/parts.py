@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,5 +65,5 @@ def mask_of(parser: Callable[[np.ndarray], np.ndarray], pixels_HWC: np.ndarray, 
     column_HW, row_HW = (np.rint(m[0] * x_HW + m[1] * y_HW + m[2]).astype(np.int64) for m in matrix_23)
     inside_HW = (column_HW >= 0) & (column_HW < SIZE) & (row_HW >= 0) & (row_HW < SIZE)
     seen_HW = classes_SS[row_HW.clip(0, SIZE - 1), column_HW.clip(0, SIZE - 1)]
-    by = str(getattr(parser, "facts", {}).get("file", "the parser"))
+    by = Path(getattr(parser, "facts", {}).get("file", "the parser")).name
     return FaceMask(np.where(inside_HW, seen_HW, 0).astype(np.uint8), left, top, by)
