@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
-from generation.analysis.drawing import annotated, mask_over
+from generation.analysis.drawing import annotated, label_of, mask_over
 from generation.analysis.faces import AnalysedFace
 from recognition.atomic import replacing, write_text
 from recognition.errors import InputError
@@ -23,16 +24,17 @@ from recognition.strict_json import finite
 
 FACES, COSINES, PICTURES, MASKS = "faces.json", "cosines.json", "pictures", "masks"
 FORMAT = "analysed-faces/1"
-MOST_SHOWN, THUMBNAIL_SIDE = 200, 480
+MOST_SHOWN, MOST_LINES, THUMBNAIL_SIDE = 200, 8, 480
 MOST_COMPARED = 4000  # faces; their matrix is 160 MB of text
 JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture on the page: `title`, the small picture itself as an address, and lines for faces with notes."""
+    """A picture on the page: `title`, where the large one lies, the small one itself, and a line for each face."""
 
     title: str
+    file: str
     uri: str
     lines: tuple[str, ...]
 
@@ -141,8 +143,10 @@ def _shown(name: str, drawn: Image.Image, faces: Sequence[AnalysedFace]) -> Show
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     buffer = BytesIO()
     small.save(buffer, "JPEG", quality=80)
-    notes = (f"face {number}: {'; '.join(face.notes)}" for number, face in enumerate(faces) if face.notes)
-    return Shown(name, data_uri("jpeg", buffer.getvalue()), tuple(notes))
+    said = ["; ".join([label_of(face).replace("\n", "  "), *face.notes]) for face in faces]
+    lines = [f"face {number}: {text}" for number, text in enumerate(said[:MOST_LINES])]
+    lines += [f"and {len(said) - MOST_LINES} more"] if len(said) > MOST_LINES else []
+    return Shown(name, quote(f"{PICTURES}/{name}.jpg"), data_uri("jpeg", buffer.getvalue()), tuple(lines))
 
 
 def write_page(path: Path, tally: Tally, models: dict[str, Any], *, complete: bool) -> None:

@@ -58,6 +58,9 @@ def test_a_folder_one_line_for_each_picture(photos, tmp_path):
     assert page.count("data:image/jpeg") == 3
     assert "broken.jpg" in page
     assert "3 faces in 3 pictures" in page
+    assert 'href="pictures/deeper/none.png.jpg"' in page
+    assert page.count("face 0: 0.9") == 2
+    assert page.count("face 1: 0.8") == 1
     with pytest.raises(InputError, match="faces.json is there already"):
         analyse(photos, out, Analyser(RedFaces()), Wanted())
 
