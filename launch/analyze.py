@@ -48,7 +48,7 @@ def main() -> None:
     if tally.left_out_of_comparison:
         print(f"compared: the first {len(tally.compared)} faces, {tally.left_out_of_comparison} more were not")
     for name, reason in tally.failed[:10]:
-        print(f"not read: {name}: {reason}")
+        print(f"not read: {name}: {reason}".encode(errors="backslashreplace").decode())
     if len(tally.failed) > 10:
         print(f"not read: {len(tally.failed) - 10} more, see faces.json")
 

@@ -34,17 +34,19 @@ class Wanted:
 def files_of(source: Path) -> list[Path]:
     """The picture or video, or all that a folder and its folders hold, by name; InputError where there is none."""
     if source.is_dir():
-        files = sorted(
-            path for path in source.rglob("*") if path.suffix.lower() in PICTURES | VIDEOS and path.is_file()
-        )
+        files = sorted(path for path in source.rglob("*") if _may_show(path) and path.is_file())
         if not files:
             raise InputError(f"{source} holds no pictures or videos ({', '.join(sorted(PICTURES | VIDEOS))})")
         return files
     if not source.is_file():
         raise InputError(f"{source} does not exist; give a picture, a folder or a video")
-    if source.suffix.lower() not in PICTURES | VIDEOS:
+    if not _may_show(source):
         raise InputError(f"{source} is no picture or video ({', '.join(sorted(PICTURES | VIDEOS))})")
     return [source]
+
+
+def _may_show(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES | VIDEOS
 
 
 def analyse(source: Path, out: Path, analyser: Analyser, wanted: Wanted) -> Tally:
@@ -80,7 +82,7 @@ def _analyse_file(path: Path, name: str, faces: FacesFile, analyser: Analyser, e
         with contextlib.closing(_frames(path, name, every)) as frames:
             for title, pixels_HWC in frames:
                 _analyse_picture(title, pixels_HWC, faces, analyser)
-    except (InputError, OSError) as error:
+    except InputError as error:
         faces.fail(name, str(error).removeprefix(f"{path}: "))
 
 
@@ -95,6 +97,10 @@ def _analyse_picture(title: str, pixels_HWC: np.ndarray, faces: FacesFile, analy
 
 
 def _frames(path: Path, name: str, every: int) -> Iterator[tuple[str, np.ndarray]]:
+    """What cannot be read is an InputError, so that it is told from what cannot be written."""
     bar = tqdm(frames_of(path, every), name, unit="frame", leave=False, delay=2, disable=None)
-    for number, pixels_HWC in bar:
-        yield (name if number is None else f"{name}/{number}"), pixels_HWC
+    try:
+        for number, pixels_HWC in bar:
+            yield (name if number is None else f"{name}/{number}"), pixels_HWC
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ class FacesFile:
         self._line({"picture": name, "error": reason})
 
     def _line(self, entry: dict[str, Any]) -> None:
-        text = json.dumps(finite(entry), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(finite(entry), allow_nan=False)
         self.file.write((",\n" if self._written else "\n") + text)
         self._written += 1
 
@@ -107,8 +108,8 @@ def writing(folder: Path, models: dict[str, Any], *, draws: bool, compares: bool
     head = {"format": FORMAT, "models": finite(models)}
     with replacing(folder / FACES) as partial:
         interrupted: KeyboardInterrupt | SystemExit | None = None
-        with open(partial, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(json.dumps(head, ensure_ascii=False, allow_nan=False)[:-1] + ', "pictures": [')
+        with open(partial, "w", encoding="ascii") as file:
+            file.write(json.dumps(head, allow_nan=False)[:-1] + ', "pictures": [')
             faces = FacesFile(file, folder, draws=draws, compares=compares)
             try:
                 yield faces
@@ -125,8 +126,8 @@ def write_cosines(path: Path, compared: Sequence[tuple[str, np.ndarray]]) -> Non
     """The cosine of each two faces, by the names of their pictures and their number there, in one file, row by row."""
     names = [name for name, _ in compared]
     emb_ND = np.stack([emb_D for _, emb_D in compared]) if compared else np.zeros((0, 1), np.float32)
-    with replacing(path) as partial, open(partial, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write('{"faces": ' + json.dumps(names, ensure_ascii=False) + ', "cosines": [')
+    with replacing(path) as partial, open(partial, "w", encoding="ascii") as file:
+        file.write('{"faces": ' + json.dumps(names) + ', "cosines": [')
         for row, emb_D in enumerate(emb_ND):
             cosine_N = np.round((emb_ND @ emb_D).astype(np.float64), 5).clip(-1, 1)
             file.write((",\n" if row else "\n") + json.dumps(cosine_N.tolist()))
@@ -146,7 +147,7 @@ def _shown(name: str, drawn: Image.Image, faces: Sequence[AnalysedFace]) -> Show
     said = ["; ".join([label_of(face).replace("\n", "  "), *face.notes]) for face in faces]
     lines = [f"face {number}: {text}" for number, text in enumerate(said[:MOST_LINES])]
     lines += [f"and {len(said) - MOST_LINES} more"] if len(said) > MOST_LINES else []
-    return Shown(name, quote(f"{PICTURES}/{name}.jpg"), data_uri("jpeg", buffer.getvalue()), tuple(lines))
+    return Shown(name, quote(os.fsencode(f"{PICTURES}/{name}.jpg")), data_uri("jpeg", buffer.getvalue()), tuple(lines))
 
 
 def write_page(path: Path, tally: Tally, models: dict[str, Any], *, complete: bool) -> None:

@@ -1,6 +1,7 @@
 """Folders and videos: one line for each picture, failures listed, whole files or none, Ctrl-C in order."""
 
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -65,6 +66,17 @@ def test_a_folder_one_line_for_each_picture(photos, tmp_path):
         analyse(photos, out, Analyser(RedFaces()), Wanted())
 
 
+def test_names_that_are_no_utf8_survive(tmp_path):
+    name = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(photo_of(200, 240, (60, 60, 70, 95))).save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / name.replace("png", "jpg")).write_bytes(b"no picture")
+    analyse(tmp_path / "photos", tmp_path / "out", Analyser(RedFaces()), Wanted())
+    assert [entry["picture"] for entry in read(tmp_path / "out")["pictures"]] == [name.replace("png", "jpg"), name]
+    assert b"caf%E9%20%C3%A9.png.jpg" in (tmp_path / "out" / "index.html").read_bytes()
+    assert KnownFaces.read(tmp_path / "out" / "faces.json").of(name)
+
+
 def test_what_is_not_wanted_is_not_written(photos, tmp_path):
     analyse(photos / "one.png", tmp_path / "out", Analyser(RedFaces()), Wanted(draws=False))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces.json"]
@@ -120,6 +132,27 @@ def test_a_fault_leaves_no_half_file(photos, tmp_path):
         analyse(photos, tmp_path / "out", StoppedAt(3, ZeroDivisionError()), Wanted())
     assert not list((tmp_path / "out").glob("*.json*"))
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_what_cannot_be_written_is_not_called_unreadable(photos, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pictures").write_text("a file where a folder should be")
+    with pytest.raises(OSError, match="pictures"):
+        analyse(photos, tmp_path / "out", Analyser(RedFaces()), Wanted())
+    assert not (tmp_path / "out" / "faces.json").exists()
+
+
+def test_a_file_that_goes_away_is_listed_and_a_folder_is_no_picture(photos, tmp_path):
+    (photos / "folder.png").mkdir()
+    assert [path.name for path in files_of(photos)] == ["broken.jpg", "none.png", "one.png", "two.png"]
+
+    class Removing(StoppedAt):
+        def __call__(self, pixels, name):
+            (photos / "two.png").unlink(missing_ok=True)
+            return self.analyser(pixels, name)
+
+    tally = analyse(photos, tmp_path / "out", Removing(0, None), Wanted(draws=False))
+    assert tally.failed[1:] == [("two.png", "No such file or directory")]
 
 
 def test_nothing_that_works_is_an_error_that_says_why(photos, tmp_path):
