@@ -64,7 +64,10 @@ def _each_once(faces: Sequence[Face]) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Analyser:
-    """Calls each model for each face; what is None or empty is left out. `largest`: no face but the largest."""
+    """Calls each model for each face; what is None or empty is left out. `largest`: no face but the largest.
+
+    `device`: where the recogniser is.
+    """
 
     detector: Detector | KnownFaces
     landmarks: Sequence[LandmarkModel] = ()
@@ -74,6 +77,7 @@ class Analyser:
     min_score: float = MIN_SCORE
     min_size: int = MIN_SIZE
     largest: bool = False
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         kinds = [model.kind for model in self.landmarks]
@@ -115,7 +119,9 @@ class Analyser:
         if self.parser is not None and plausible:
             analysed = replace(analysed, mask=mask_of(self.parser, pixels_HWC, found.points_52))
         if self.recogniser is not None and plausible:
-            analysed = replace(analysed, embedding_D=_embedding(self.recogniser, pixels_HWC, found.points_52))
+            analysed = replace(
+                analysed, embedding_D=_embedding(self.recogniser, pixels_HWC, found.points_52, self.device)
+            )
         return analysed
 
     def facts(self) -> dict[str, Any]:
@@ -141,13 +147,13 @@ def _pose(landmarks: dict[str, Landmarks], points_52: np.ndarray | None) -> Pose
 
 
 @torch.no_grad()
-def _embedding(recogniser: Embedder, pixels_HWC: np.ndarray, points_52: np.ndarray) -> np.ndarray:
+def _embedding(recogniser: Embedder, pixels_HWC: np.ndarray, points_52: np.ndarray, device: str) -> np.ndarray:
     height, width = recogniser.size or (SIZE, SIZE)
     if height != width:
         raise InputError(f"{recogniser.facts.get('file')} takes {width}x{height} pixels; faces are aligned to squares")
     crop_SSC = align(pixels_HWC, points_52, size=height)
     x_1CSS = torch.from_numpy(crop_SSC).permute(2, 0, 1)[None].float() / 127.5 - 1
-    emb_D = recogniser(x_1CSS)[0].float().numpy()
+    emb_D = recogniser(x_1CSS.to(device))[0].float().cpu().numpy()
     length = float(np.linalg.norm(emb_D))
     if not (np.isfinite(length) and length > 0):
         raise InputError(f"{recogniser.facts.get('file')} gives a face no embedding that has a direction")
@@ -185,6 +191,7 @@ def open_analyser(
         None if attributes is None else open_gender_age(opened_by(attributes, ATTRIBUTES, root), threads=threads),
         None if parser is None else _opened_parser(parser, root, device),
         None if recogniser is None else open_embedder(_recogniser_file(recogniser, root), device=device),
+        device=device,
         **how,
     )
 

@@ -57,6 +57,8 @@ def analyse(source: Path, out: Path, analyser: Analyser, wanted: Wanted) -> Tall
     """
     if wanted.compares and analyser.recogniser is None:
         raise InputError("to compare faces give a recogniser, or a pack that has one")
+    if source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(f"{out} lies in {source}: its pictures would be looked at, too; name a folder outside")
     files, base = files_of(source), source if source.is_dir() else source.parent
     models, complete, tally = analyser.facts(), False, None
     try:

@@ -167,6 +167,9 @@ def test_nothing_that_works_is_an_error_that_says_why(photos, tmp_path):
     ):
         with pytest.raises(InputError, match=words):
             files_of(source)
+    for out in (photos, photos / "deeper" / "out"):
+        with pytest.raises(InputError, match="its pictures would be looked at, too"):
+            analyse(photos, out, Analyser(RedFaces()), Wanted())
     with pytest.raises(InputError, match="every 0"):
         Wanted(every=0)
     with pytest.raises(InputError, match="to compare faces give a recogniser"):
