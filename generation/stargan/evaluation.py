@@ -29,7 +29,6 @@ from recognition.spread import spread
 
 MEAN = "mean"
 Row = Mapping[str, Any]
-LEAST_REAL = 2  # pictures that a distance between sets needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,13 +156,12 @@ def edit_table(rows: Sequence[Row], measures: Sequence[Measure]) -> tuple[list[s
 
 def _row(each: Edited, measures: Sequence[Measure], judge: AttributeJudge | None) -> dict[str, Any]:
     shown = each.shown
-    has_real = len(shown.real) >= LEAST_REAL
     row: dict[str, Any] = {
         "edit": each.edit.name,
         "pictures": len(shown.after),
         "real": len(shown.real),
         **dict.fromkeys(("target_before", "target_after", "gain", "others_kept")),
-        "values": {measure.key: measure.value(shown) if has_real else None for measure in measures},
+        "values": {measure.key: measure.value(shown) for measure in measures},
     }
     if judge is not None:
         before_NA, after_NA = (judge.labels(pictures, each.edit.names) for pictures in (shown.before, shown.after))

@@ -32,6 +32,11 @@ class Shown:
     back: Tensor
     real: Tensor
 
+    @property
+    def are_sets(self) -> bool:
+        """Whether there are pictures enough, made and real ones, for a distance between them."""
+        return min(len(self.after), len(self.real)) >= 2
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -41,7 +46,7 @@ class Measure:
     title: str
     digits: int = 3
     by: str | None = None
-    of: Callable[[Shown], float] | None = None
+    of: Callable[[Shown], float | None] | None = None
     why: str | None = None
 
     def value(self, shown: Shown) -> float | None:
@@ -64,8 +69,8 @@ def identity_measures(embed: Embed | None, by: str | None) -> list[Measure]:
     def seen(img01_NCHW: Tensor) -> np.ndarray:
         return torch.cat([F.normalize(embed(some).float()) for some in img01_NCHW.split(BATCH)]).numpy()
 
-    def face_fid(shown: Shown) -> float:
-        return frechet_distance(seen(shown.real), seen(shown.after))
+    def face_fid(shown: Shown) -> float | None:
+        return frechet_distance(seen(shown.real), seen(shown.after)) if shown.are_sets else None
 
     def identity(shown: Shown) -> float:
         return float((seen(shown.before) * seen(shown.after)).sum(1).mean())
@@ -77,7 +82,7 @@ def identity_measures(embed: Embed | None, by: str | None) -> list[Measure]:
 def picture_measures() -> list[Measure]:
     """What needs no network: how much an edit changes, and how much of the picture comes back."""
     return [
-        Measure("change_l1", "change, mean of |difference|", of=lambda shown: _l1(shown.before, shown.after)),
+        Measure("change_l1", "mean absolute change", of=lambda shown: _l1(shown.before, shown.after)),
         Measure("back_psnr_db", "undone, PSNR in dB", 1, of=lambda shown: _psnr_db(shown.back, shown.before)),
     ]
 
