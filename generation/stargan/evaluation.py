@@ -29,7 +29,6 @@ from recognition.spread import spread
 
 MEAN = "mean"
 Row = Mapping[str, Any]
-LEAST_REAL = 2  # pictures that a distance between sets needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +82,12 @@ def epoch_rows(
 ) -> list[dict[str, Any]]:
     """A row for each checkpoint: the losses of its epoch, and the edits of all kinds together."""
     rows = []
+    all_real = _pictures(test, np.arange(len(test)))
     for path in tqdm(paths, "judging epochs", delay=2, leave=False, disable=None):
         checkpoint = read_checkpoint(path)
         edits = edits_by(checkpoint.generator(), test, real, most=most)
         parts = (torch.cat([getattr(each.shown, part) for each in edits]) for part in ("before", "after", "back"))
-        together = Shown(*parts, _pictures(test, np.arange(len(test))))
+        together = Shown(*parts, all_real)
         rows.append(
             {
                 "epoch": checkpoint.epoch,
@@ -123,12 +123,13 @@ def markdown(rows: Sequence[Row], epochs: Sequence[Row], measures: Sequence[Meas
 
 def epoch_table(epochs: Sequence[Row], measures: Sequence[Measure]) -> tuple[list[str], list[list[str]]]:
     """Names of the columns and the cells of the table by epoch."""
-    head = ["epoch", "D_loss", "G_loss", "pictures", "target seen", *(measure.title for measure in measures)]
+    head = ["epoch", "D_loss", "G_loss", "pictures", "real", "target seen", *(measure.title for measure in measures)]
     body = [
         [
             str(row["epoch"]),
             *(_number(row[key], 3) for key in ("d_loss", "g_loss")),
             str(row["pictures"]),
+            str(row["real"]),
             _share(row["target"]),
             *(as_told(measure, row["values"][measure.key]) for measure in measures),
         ]
@@ -139,11 +140,12 @@ def epoch_table(epochs: Sequence[Row], measures: Sequence[Measure]) -> tuple[lis
 
 def edit_table(rows: Sequence[Row], measures: Sequence[Measure]) -> tuple[list[str], list[list[str]]]:
     """Names of the columns and the cells of the table by edit."""
-    head = ["edit", "pictures", "target seen: untouched", "edited", "gain", "others kept"]
+    head = ["edit", "pictures", "real", "target seen: untouched", "edited", "gain", "others kept"]
     body = [
         [
             row["edit"],
             str(row["pictures"]),
+            str(row["real"]),
             _share(row["target_before"]),
             _share(row["target_after"]),
             _gain(row["gain"]),
@@ -157,13 +159,12 @@ def edit_table(rows: Sequence[Row], measures: Sequence[Measure]) -> tuple[list[s
 
 def _row(each: Edited, measures: Sequence[Measure], judge: AttributeJudge | None) -> dict[str, Any]:
     shown = each.shown
-    has_real = len(shown.real) >= LEAST_REAL
     row: dict[str, Any] = {
         "edit": each.edit.name,
         "pictures": len(shown.after),
         "real": len(shown.real),
         **dict.fromkeys(("target_before", "target_after", "gain", "others_kept")),
-        "values": {measure.key: measure.value(shown) if has_real else None for measure in measures},
+        "values": {measure.key: measure.value(shown) for measure in measures},
     }
     if judge is not None:
         before_NA, after_NA = (judge.labels(pictures, each.edit.names) for pictures in (shown.before, shown.after))
