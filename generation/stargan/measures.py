@@ -21,7 +21,7 @@ from generation.quality.distances import frechet_distance, inception_score, kern
 
 Embed = Callable[[Tensor], Tensor]
 BATCH = 64
-LEAST_REAL = 2  # pictures that a distance between sets needs
+LEAST_REAL = 2  # pictures that a distance between sets needs, on either side
 KEPT = 3  # sets whose vectors are remembered: before an edit, after it, real ones
 FULL_RANK = inception.FEATURES  # pictures below which the covariance of what Inception sees has no inverse
 
@@ -37,27 +37,26 @@ class Shown:
     back: Tensor
     real: Tensor
 
+    @property
+    def are_sets(self) -> bool:
+        """Whether there are pictures enough, made and real ones, for a distance between them."""
+        return min(len(self.after), len(self.real)) >= LEAST_REAL
+
 
 @dataclass(frozen=True)
 class Measure:
-    """`of` gives the number, `by` names the network that it is by; without `of`, `why` says what is missing.
-
-    `of_sets`: it is a distance to the real pictures, of which there must be LEAST_REAL.
-    """
+    """`of` gives the number, `by` names the network that it is by; without `of`, `why` says what is missing."""
 
     key: str
     title: str
     digits: int = 3
     by: str | None = None
-    of: Callable[[Shown], float] | None = None
+    of: Callable[[Shown], float | None] | None = None
     why: str | None = None
-    of_sets: bool = False
 
     def value(self, shown: Shown) -> float | None:
         """The number, None where it cannot be had."""
-        if self.of is None or (self.of_sets and min(len(shown.real), len(shown.after)) < LEAST_REAL):
-            return None
-        return self.of(shown)
+        return None if self.of is None else self.of(shown)
 
     def facts(self) -> dict[str, Any]:
         """What a report keeps of it."""
@@ -91,14 +90,11 @@ def identity_measures(embed: Embed | None, by: str | None) -> list[Measure]:
         return [Measure(key, title, why=why) for key, title in titles.items()]
     seen = Seen(lambda img01_BCHW: F.normalize(embed(img01_BCHW).float()))
 
-    def face_fid(shown: Shown) -> float:
-        return frechet_distance(seen(shown.real), seen(shown.after))
-
     def identity(shown: Shown) -> float:
         return float((seen(shown.before) * seen(shown.after)).sum(1).mean())
 
     return [
-        Measure("face_fid", titles["face_fid"], by=by, of=face_fid, of_sets=True),
+        Measure("face_fid", titles["face_fid"], by=by, of=_between(frechet_distance, seen)),
         Measure("identity_cos", titles["identity_cos"], by=by, of=identity),
     ]
 
@@ -115,18 +111,12 @@ def inception_measures(path: Path | None) -> list[Measure]:
     def features(img01_NCHW: Tensor) -> np.ndarray:
         return seen(img01_NCHW)[:, : inception.FEATURES]
 
-    def fid(shown: Shown) -> float:
-        return frechet_distance(features(shown.real), features(shown.after))
-
-    def kid(shown: Shown) -> float:
-        return kernel_distance(features(shown.real), features(shown.after))
-
     def score(shown: Shown) -> float:
         return inception_score(seen(shown.after)[:, inception.FEATURES :])
 
     return [
-        Measure("fid", titles["fid"], 1, f"{eyes.by}, 2,048 features", fid, of_sets=True),
-        Measure("kid", titles["kid"], 4, f"{eyes.by}, 2,048 features", kid, of_sets=True),
+        Measure("fid", titles["fid"], 1, f"{eyes.by}, 2,048 features", _between(frechet_distance, features)),
+        Measure("kid", titles["kid"], 4, f"{eyes.by}, 2,048 features", _between(kernel_distance, features)),
         Measure("inception_score", titles["inception_score"], 2, f"{eyes.by}, 1,008 classes, in one part", score),
     ]
 
@@ -145,7 +135,7 @@ def likeness_measures(path: Path | None) -> list[Measure]:
 def picture_measures() -> list[Measure]:
     """What needs no network: how much an edit changes, and how much of the picture comes back."""
     return [
-        Measure("change_l1", "change, mean of |difference|", of=lambda shown: _l1(shown.before, shown.after)),
+        Measure("change_l1", "mean absolute change", of=lambda shown: _l1(shown.before, shown.after)),
         Measure("back_psnr_db", "undone, PSNR in dB", 1, of=lambda shown: _psnr_db(shown.back, shown.before)),
     ]
 
@@ -169,6 +159,13 @@ def few_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"FID is of sets of {min(counts):,} pictures and more; of fewer than {FULL_RANK:,} the covariance of what "
         "Inception sees is not of full rank, and FID too large: compare it within this table only, KID elsewhere"
     ]
+
+
+def _between(
+    distance: Callable[[np.ndarray, np.ndarray], float], see: Callable[[Tensor], np.ndarray]
+) -> Callable[[Shown], float | None]:
+    """The distance between what is seen in real pictures and in edited ones, None where these are no sets."""
+    return lambda shown: distance(see(shown.real), see(shown.after)) if shown.are_sets else None
 
 
 def _l1(a_NCHW: Tensor, b_NCHW: Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from generation.stargan.editing import BATCH, edited
 from recognition.data.sources.files import IMAGE_SUFFIXES, read_image_file
 from recognition.errors import InputError
 from recognition.grid import save_png
-from recognition.log import LOG
 
 SHEET, MOST_ON_SHEET = "sheet.png", 16
 LabelsOf = Callable[[Sequence[Path], Tensor], np.ndarray]
@@ -127,5 +127,5 @@ def _read(path: Path, side: int, crop_size: int | None) -> np.ndarray | None:
     try:
         return middle_pixels(read_image_file(str(path)), lambda: str(path), side, crop_size)
     except InputError as error:
-        LOG.warning("left out: %s", error)
+        tqdm.write(f"left out: {error}", file=sys.stderr)
         return None

@@ -6,11 +6,13 @@ import argparse
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from generation.embedding import embed_with
 from generation.stargan.attribute_judge import AttributeJudge
+from generation.stargan.attributes import edits_of
 from generation.stargan.checkpoint import StarGANCheckpoint, checkpoints_of, read_checkpoint
 from generation.stargan.commands.arguments import add_pictures
 from generation.stargan.editing import sample_rows
@@ -86,6 +88,7 @@ def run(given: argparse.Namespace) -> None:
         "facts": {
             "attributes": list(checkpoint.attributes),
             "pictures_kept_apart": len(test),
+            "edits_that_no_picture_allows": _without_pictures(test, rows),
             "image_size": checkpoint.image_size,
             "generator": _described(checkpoint),
             "judge": None if judge is None else _told_of(judge, checkpoint.attributes),
@@ -134,6 +137,11 @@ def _warnings(
     if judge is not None and judge.facts.get("judged_on_sha256") != test.files_sha256():
         found.append("the judge of attributes kept other pictures apart, and may have been trained on these")
     return found
+
+
+def _without_pictures(test: AttributePictures, rows: Sequence[dict[str, Any]]) -> list[str]:
+    made = {row["edit"] for row in rows}
+    return [edit.name for edit in edits_of(test.names, exclusive=test.exclusive) if edit.name not in made]
 
 
 def _described(checkpoint: StarGANCheckpoint) -> str:

@@ -1,27 +1,40 @@
-"""Distances between sets against SciPy, brute force, torchmetrics and what is known by hand."""
+"""Distances between sets against the formulas as they stand, torchmetrics, and what they must do."""
 
 import numpy as np
 import pytest
-from scipy import linalg
+import scipy.linalg
+import torch
 
 from generation.quality import distances
 from generation.quality.distances import frechet_distance, inception_score, kernel_distance
 from recognition.errors import InputError
 
-RNG = np.random.default_rng(0)
-A, B = RNG.normal(size=(60, 5)), RNG.normal(1, 2, size=(40, 5)) @ RNG.normal(size=(5, 5))
+
+def vectors(seed, count=200, dim=8, shift=0.0, scale=1.0):
+    draw = np.random.default_rng(seed)
+    return draw.normal(size=(count, dim)) @ np.random.default_rng(99).normal(size=(dim, dim)) * scale + shift
 
 
-def by_square_root(a_ND, b_ND):
-    """Eq. 6 as it is written."""
-    a_DD, b_DD = np.cov(a_ND, rowvar=False), np.cov(b_ND, rowvar=False)
-    between = a_ND.mean(0) - b_ND.mean(0)
-    return between @ between + np.trace(a_DD + b_DD - 2 * linalg.sqrtm(a_DD @ b_DD).real)
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (0.7, 1.0), (0.0, 1.5), (-2.0, 0.2)])
+def test_the_formula_with_scipys_root(shift, scale):
+    a, b = vectors(0), vectors(1, 150, shift=shift, scale=scale)
+    cov_a, cov_b = (np.cov(each, rowvar=False) for each in (a, b))
+    root = scipy.linalg.sqrtm(cov_a @ cov_b).real
+    wanted = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-6)
 
 
-def test_frechet_is_the_formula():
-    assert frechet_distance(A, B) == pytest.approx(by_square_root(A, B), rel=1e-9)
-    assert frechet_distance(A, B) == pytest.approx(frechet_distance(B, A), rel=1e-9)
+def test_a_set_is_at_no_distance_from_itself():
+    a = vectors(0)
+    assert frechet_distance(a, a) < 1e-9
+    few = vectors(0, count=5)  # fewer than dimensions: covariances without full rank
+    assert frechet_distance(few, few) < 1e-6
+
+
+def test_it_is_symmetric_and_that_of_means_where_these_alone_differ():
+    a, b = vectors(0), vectors(1, shift=0.5)
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
+    assert frechet_distance(a, a + 3.0) == pytest.approx(8 * 9.0)
 
 
 def test_frechet_of_two_normals_on_a_line():
@@ -30,10 +43,11 @@ def test_frechet_of_two_normals_on_a_line():
     assert frechet_distance(one, other) == pytest.approx(12**2 + (2**0.5 - 18**0.5) ** 2)
 
 
-def test_frechet_of_the_same_is_nothing_also_without_full_rank():
-    assert frechet_distance(A, A) == pytest.approx(0, abs=1e-9)
-    few = RNG.normal(size=(4, 50))
-    assert frechet_distance(few, few) == pytest.approx(0, abs=1e-6)
+def test_float32_is_enough_to_come_in():
+    a, b = vectors(0), vectors(1, shift=0.5)
+    assert frechet_distance(a.astype(np.float32), b.astype(np.float32)) == pytest.approx(
+        frechet_distance(a, b), rel=1e-4
+    )
 
 
 def kernel_by_hand(a_ND, b_ND):
@@ -48,26 +62,27 @@ def kernel_by_hand(a_ND, b_ND):
 
 
 def test_kernel_distance_is_the_formula(monkeypatch):
-    wanted = kernel_by_hand(A, B)
-    assert kernel_distance(A, B) == pytest.approx(wanted, rel=1e-9)
+    a, b = vectors(0, 60), vectors(1, 40, shift=0.5)
+    wanted = kernel_by_hand(a, b)
+    assert kernel_distance(a, b) == pytest.approx(wanted, rel=1e-9)
     monkeypatch.setattr(distances, "ROWS", 7)
-    assert kernel_distance(A, B) == pytest.approx(wanted, rel=1e-9)
+    assert kernel_distance(a, b) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_kernel_distance_is_that_of_torchmetrics():
     functions = pytest.importorskip("torchmetrics.image.kid")
-    import torch
-
-    a, b = (torch.from_numpy(each[:40]) for each in (A, B))
-    assert kernel_distance(A[:40], B) == pytest.approx(functions.poly_mmd(a, b).item(), rel=1e-9)
+    a, b = vectors(0, 40), vectors(1, 40, shift=0.5)
+    wanted = functions.poly_mmd(torch.from_numpy(a), torch.from_numpy(b)).item()
+    assert kernel_distance(a, b) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_kernel_distance_has_no_bias():
     """Of small sets of one kind it is 0 on average, where a Fréchet distance is far above."""
-    draws = [RNG.normal(size=(2, 10, 3)) for _ in range(2000)]
-    values = np.array([kernel_distance(*draw) for draw in draws])
+    draw = np.random.default_rng(0)
+    draws = [draw.normal(size=(2, 10, 3)) for _ in range(2000)]
+    values = np.array([kernel_distance(*pair) for pair in draws])
     assert abs(values.mean()) < 4 * values.std() / len(values) ** 0.5
-    assert min(frechet_distance(*draw) for draw in draws[:100]) > 0.05
+    assert min(frechet_distance(*pair) for pair in draws[:100]) > 0.05
 
 
 def test_inception_score_by_hand():
@@ -84,9 +99,9 @@ def test_a_class_that_nobody_is_seen_as():
     assert inception_score(np.array([[2000.0, 0, -2000], [0, 2000, -2000]])) == pytest.approx(2)
 
 
-def test_too_few():
-    for measure in (frechet_distance, kernel_distance):
-        with pytest.raises(InputError, match="two pictures or more of each set, not 1 and 60"):
-            measure(A[:1], A)
+def test_one_picture_is_no_set():
+    for distance in (frechet_distance, kernel_distance):
+        with pytest.raises(InputError, match="two pictures or more of each set, not 1 and 200"):
+            distance(vectors(0, 1), vectors(1))
     with pytest.raises(InputError, match="one picture or more"):
         inception_score(np.zeros((0, 3)))
