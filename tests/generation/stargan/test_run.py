@@ -16,8 +16,10 @@ from generation.stargan.editing import edited
 from generation.stargan.loop import rate_factor
 from launch import stargan as command
 from recognition.errors import InputError
+from recognition.weights import save_backbone
 from tests.commands import launch
 from tests.commands import run as run_command
+from tests.generation.posecontrol.small_model import recogniser
 from tests.generation.stargan.small_gan import NAMES, SMALL, labels, pixels, run
 
 LOSSES = {
@@ -121,3 +123,15 @@ def test_two_ranks_by_torchrun(data, tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert read_checkpoint(tmp_path / "run").epoch == 2
     assert "2 rank(s) on cpu, fp32, 4 steps an epoch" in (tmp_path / "run" / "training.log").read_text()
+
+
+def test_identity_is_looked_at_through_a_recogniser_that_stays_as_it_is(data, tmp_path):
+    path = tmp_path / "recogniser.safetensors"
+    save_backbone(path, recogniser(16).network, {"network": "r_tiny", "embedding_size": 32, "image_size": 16})
+    before = path.read_bytes()
+    how = ("--num_epochs", 1, "--n_critic", 1, "--lambda_id", 2, "--recogniser", path)
+    (row,) = read_checkpoint(run(data, tmp_path, *how)).history
+    parts = row["g_loss_fake"] + 10 * row["g_loss_rec"] + row["g_loss_cls"] + 2 * row["g_loss_id"]
+    assert row["g_loss"] == pytest.approx(parts, rel=1e-5)
+    assert 0 < row["g_loss_id"] < 2
+    assert path.read_bytes() == before
