@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -102,3 +103,10 @@ def pixels_of(img01_BCHW: Tensor) -> Tensor:
 def img11_of(pixels_BHWC: Tensor, device: torch.device) -> Tensor:
     """uint8 (B, H, W, 3) as float32 in [-1, 1], (B, 3, H, W)."""
     return pixels_BHWC.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def resized(img_BCHW: Tensor, side: int) -> Tensor:
+    """Pictures `side` pixels square, averaged where they become smaller; those that are so stay as they are."""
+    if img_BCHW.shape[2:] == (side, side):
+        return img_BCHW
+    return F.interpolate(img_BCHW.float(), (side, side), mode="bilinear", antialias=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from generation.stargan.commands import draw, pack
+from generation.stargan.commands import draw, edit, judge, pack, report
 from recognition.command import run_command
 from recognition.subcommands import run_one_of
 
-COMMANDS = (draw, pack)
+COMMANDS = (draw, edit, judge, pack, report)
 
 
 def main() -> None:

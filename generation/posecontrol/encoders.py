@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generation.backbone import FrozenBackbone
+from generation.pictures import resized
 from recognition.errors import InputError
 from recognition.log import LOG
 from recognition.weights import read_torch_file
@@ -157,13 +158,6 @@ def build_encoder(
     encoder = ConvolutionEncoder()
     encoder.facts["instead_of"] = kind
     return encoder
-
-
-def resized(img_BCHW: Tensor, side: int) -> Tensor:
-    """Pictures `side` pixels square, averaged where they become smaller; those that are so stay as they are."""
-    if img_BCHW.shape[2:] == (side, side):
-        return img_BCHW
-    return F.interpolate(img_BCHW.float(), (side, side), mode="bilinear", antialias=True)
 
 
 def _timm_network(name: str, weights: str | PathLike | None) -> nn.Module:

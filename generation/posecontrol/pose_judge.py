@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from generation.judge import Judge
 from generation.metrics import pose_error_deg
 from generation.pictures import batch_of, read_pixels
-from generation.posecontrol.encoders import resized
 from generation.posecontrol.losses import GEODESIC, pose_loss
 from generation.posecontrol.pose_code import COLUMNS, angles_of_code
 from generation.posecontrol.pose_set import PoseSet
-from recognition.atomic import replacing
 from recognition.errors import InputError
 
-KEY = "arcscale.pose_judge"
-WIDTHS = (32, 64, 128, 128)
 BATCH = 32
 
 
-class PoseJudge(nn.Module):
+class PoseJudge(Judge):
     """Pictures img01 (B, 3, H, W) -> poses (B, 3) in degrees; `facts` say what it was trained on, and how well."""
 
+    key, what, made_by = "arcscale.pose_judge", "judge of poses", "launch/poses.py judge"
+
     def __init__(self, image_size: int, facts: dict[str, Any] | None = None) -> None:
-        super().__init__()
-        self.image_size, self.facts = image_size, facts or {}
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip((3, *WIDTHS), WIDTHS):
-            layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-        side = -(-image_size // 2 ** len(WIDTHS))
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(WIDTHS[-1] * side * side, COLUMNS))
+        super().__init__(image_size, COLUMNS, facts)
+
+    @classmethod
+    def of_facts(cls, facts: dict[str, Any]) -> PoseJudge:
+        """See Judge."""
+        return cls(facts.pop("image_size"), facts)
 
     def forward(self, img01_BCHW: Tensor) -> Tensor:
         """Degrees of pitch, yaw and roll."""
@@ -45,38 +39,12 @@ class PoseJudge(nn.Module):
 
     def code(self, img01_BCHW: Tensor) -> Tensor:
         """The six numbers (B, 6) that stand for the pose."""
-        return self.layers(resized(img01_BCHW, self.image_size) * 2 - 1)
-
-    def save(self, path: Path) -> None:
-        """Write weights and facts, whole or not at all."""
-        facts = json.dumps({**self.facts, "image_size": self.image_size})
-        with replacing(path) as partial:
-            save_file(self.state_dict(), partial, metadata={"format": "pt", KEY: facts})
+        return self.numbers(img01_BCHW)
 
     def has_seen(self, people: Iterable[str], pose_set: PoseSet) -> set[str]:
         """Who of these people of a set it was trained on."""
         is_same = self.facts.get("data_sha256") == pose_set.sha256
         return {*people} & {*self.facts.get("train", ())} if is_same else set()
-
-    @classmethod
-    def open(cls, path: Path) -> PoseJudge:
-        """From a file that `save` wrote, to use; InputError for another one."""
-        try:
-            with safe_open(path, "pt") as file:
-                facts = json.loads((file.metadata() or {}).get(KEY, "null"))
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        except FileNotFoundError as error:
-            raise InputError(f"{path} does not exist; launch/poses.py judge makes one") from error
-        except (SafetensorError, ValueError) as error:
-            raise InputError(f"{path} cannot be read ({error})") from error
-        if facts is None:
-            raise InputError(f"{path} is no judge of poses; launch/poses.py judge makes one")
-        try:
-            judge = cls(facts.pop("image_size"), facts)
-            judge.load_state_dict(state)
-        except (KeyError, TypeError, RuntimeError, AttributeError) as error:
-            raise InputError(f"{path} is damaged: its tensors are not those that it names; make it again") from error
-        return judge.eval().requires_grad_(False)
 
 
 def train_judge(

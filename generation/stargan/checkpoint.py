@@ -18,7 +18,7 @@ from recognition.weights import read_torch_file
 FORMAT = "arcscale.stargan.1"
 GENERATOR = "stargan_G.pth"  # weights alone, as `StarGANGenerator.load_state_dict` takes them
 KEYS = (
-    *("epoch", "step_in_epoch", "sums", "history", "settings", "attributes", "exclusive", "data_sha256"),
+    *("epoch", "step_in_epoch", "sums", "history", "settings", "attributes", "exclusive", "data_sha256", "test_sha256"),
     *("steps_an_epoch", "generator", "generator_ema", "ema_updates", "discriminator", "g_optimizer", "d_optimizer"),
     *("g_small", "d_small"),
 )

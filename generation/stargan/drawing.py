@@ -15,10 +15,11 @@ from generation.stargan.pictures import TABLES
 from recognition.atomic import write_text
 from recognition.errors import InputError
 from recognition.grid import save_png
-from recognition.heads import attributes, draw_person, draw_scene, render
+from recognition.heads import aligned, attributes, draw_person, draw_scene, render
 from recognition.records.layout import new_folder
 
 PICTURES, MASKS = "images", "masks"
+HEAD, ALIGNED = "head", "aligned"  # with shoulders; or the face on ArcFace's template, as recognisers see it
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class DrawnFaces:
     seed: int = 0
     widest_yaw_deg: float = 30.0
     domain: int = 0
+    framing: str = HEAD
 
     def __post_init__(self) -> None:
         if self.pictures < 1:
@@ -38,6 +40,8 @@ class DrawnFaces:
             raise InputError(f"--size {self.size}: 16 to 1024 pixels")
         if not 0 <= self.widest_yaw_deg <= 90:
             raise InputError(f"--widest-yaw {self.widest_yaw_deg:g}: 0 to 90 degrees")
+        if self.framing not in (HEAD, ALIGNED):
+            raise InputError(f"--framing {self.framing}: {HEAD} or {ALIGNED}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,7 @@ def draw_face(drawn: DrawnFaces, number: int) -> DrawnFace:
     scene = draw_scene(drawn.seed, number, domain=drawn.domain, widest_yaw_deg=drawn.widest_yaw_deg)
     pitch, yaw, roll = scene.pose_deg
     scene = replace(scene, pose_deg=(pitch / 2, yaw, roll / 2))
-    picture = render(person, scene, drawn.size)
+    picture = (render if drawn.framing == HEAD else aligned)(person, scene, drawn.size)
     return DrawnFace(picture.pixels_HWC, picture.mask_HW, attributes(person, scene))
 
 

@@ -75,7 +75,8 @@ class AttributePictures:
     labels_NA: np.ndarray
     image_size: int
     payloads: Payloads
-    rows_N: np.ndarray  # of the payloads
+    files: tuple[str, ...]
+    rows_N: np.ndarray  # of payloads and files
     is_test_N: np.ndarray
     pictures: PictureCache[int]
     sha256: str
@@ -93,6 +94,10 @@ class AttributePictures:
     def mask(self, index: int) -> np.ndarray:
         """The class (recognition/heads/classes.py) of each pixel, uint8 (S, S); InputError where no file says."""
         return self.masks.read(int(self.rows_N[index]))
+
+    def files_sha256(self) -> str:
+        """By which it can be told whether two sets are of the same pictures."""
+        return hashlib.sha256("\0".join(sorted(self.files[row] for row in self.rows_N)).encode()).hexdigest()
 
     def describe(self, index: int) -> str:
         """Where a picture lies."""
@@ -172,6 +177,7 @@ def open_pictures(
         table.values_NA[kept_N],
         image_size,
         payloads,
+        table.files,
         kept_N,
         is_test_N[kept_N],
         PictureCache(read, cache_mb << 20),

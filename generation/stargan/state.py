@@ -15,7 +15,7 @@ import torch
 
 from generation.stargan.checkpoint import FORMAT, StarGANCheckpoint, fill
 from generation.stargan.config import StarGANConfig
-from generation.stargan.pictures import AttributePictures
+from generation.stargan.pictures import TEST, AttributePictures
 from generation.stargan.step import StarGANStep, StepOutput
 from recognition.training.agreement import require_agreement
 from recognition.weights import write_torch_file
@@ -85,6 +85,7 @@ class StarGANState:
             "attributes": list(self.pictures.names),
             "exclusive": self.pictures.exclusive,
             "data_sha256": self.pictures.sha256,
+            "test_sha256": self.pictures.split(TEST).files_sha256(),
             "steps_an_epoch": [steps_an_epoch, self.cfg.batch_size, step.runtime.world],
             "generator": step.generator.state_dict(),
             "generator_ema": step.average.module.state_dict(),

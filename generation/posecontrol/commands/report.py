@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from generation.backbone import FrozenBackbone
-from generation.pictures import batch_of, pixels_of, read_pixels
+from generation.embedding import embed_with
+from generation.pictures import batch_of, pixels_of, read_pixels, resized
 from generation.posecontrol.checkpoint import PoseCheckpoint, read_checkpoint
 from generation.posecontrol.control_net import ImageControlNet
-from generation.posecontrol.encoders import resized
 from generation.posecontrol.evaluation import (
     COPY,
     PSNR,
@@ -33,7 +33,6 @@ from generation.posecontrol.pairs import Pairs, pairs_of
 from generation.posecontrol.pose_judge import PoseJudge
 from generation.posecontrol.pose_set import PoseSet, read_pose_set
 from generation.posecontrol.report import write_report
-from recognition.embedding.models import open_embedder
 from recognition.errors import InputError
 from recognition.report.writing import require_writable
 from recognition.spread import spread
@@ -113,13 +112,7 @@ def run(given: argparse.Namespace) -> None:
 
 def _embed(recogniser: str | None, model: ImageControlNet) -> tuple[Embed | None, str | None]:
     if recogniser:
-        embedder = open_embedder(recogniser)
-
-        def by_another(img01_BCHW: torch.Tensor) -> torch.Tensor:
-            side = embedder.size[0] if embedder.size else img01_BCHW.shape[-1]
-            return embedder(resized(img01_BCHW, side) * 2 - 1)
-
-        return by_another, f"the recogniser {recogniser}"
+        return embed_with(recogniser), f"the recogniser {recogniser}"
     backbone = getattr(model.encoder, "backbone", None)
     if not isinstance(backbone, FrozenBackbone):
         return None, None

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from generation import FrozenBackbone
+from generation.pictures import resized
 from generation.pose import rotation_matrices
 from generation.posecontrol.arguments import config_of
 from generation.posecontrol.assembly import assemble
 from generation.posecontrol.batches import PairBatch, pass_sizes, steps_of
-from generation.posecontrol.encoders import resized
 from generation.posecontrol.loop import epoch_lr
 from generation.posecontrol.losses import pose_loss
 from generation.posecontrol.state import PoseControlState

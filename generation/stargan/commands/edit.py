@@ -1,0 +1,131 @@
+"""Edit pictures of your own: set attributes, leave the others as they are; writes pictures and a sheet of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from generation.pictures import batch_of, middle_pixels, pixels_of
+from generation.stargan.asked import Asked
+from generation.stargan.attribute_judge import AttributeJudge
+from generation.stargan.attributes import read_attributes
+from generation.stargan.boards import save_sheet, sheet_of
+from generation.stargan.checkpoint import read_checkpoint
+from generation.stargan.editing import BATCH, edited
+from recognition.data.sources.files import IMAGE_SUFFIXES, read_image_file
+from recognition.errors import InputError
+from recognition.grid import save_png
+
+SHEET, MOST_ON_SHEET = "sheet.png", 16
+LabelsOf = Callable[[Sequence[Path], Tensor], np.ndarray]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The generator, the pictures, what they shall have, what they have, and where to write."""
+    add = parser.add_argument
+    add("model", type=Path, metavar="RUN", help="folder of a run of launch/stargan.py, or one checkpoint")
+    add("pictures", type=Path, nargs="+", help="picture files, or folders of them")
+    add("--set", nargs="+", required=True, metavar="ATTR=1", dest="wanted", help="what they shall have, or not: ATTR=0")
+    add("--have", nargs="+", default=[], metavar="ATTR=1", help="what all of them have, or not, as far as you know it")
+    add("--attr_path", type=Path, metavar="FILE", help="table of what each of them has, in CelebA's form")
+    add("--judge", type=Path, metavar="FILE", help="of launch/edits.py judge: says what each of them has")
+    add("--crop_size", type=int, metavar="N", help="side of the middle square (default: the largest)")
+    add("--out", type=Path, required=True, help="folder to write into; pictures keep their names")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Edit, write, and say how many; what cannot be read is told and left out, InputError where nothing can."""
+    checkpoint = read_checkpoint(given.model)
+    generator, side = checkpoint.generator(), checkpoint.image_size
+    asked = Asked(checkpoint.attributes, checkpoint.exclusive)
+    wanted, have = asked.values(given.wanted, "--set"), asked.values(given.have, "--have")
+    labels_of = _labels_of(given, asked, wanted, have)
+    paths = list(_paths(given.pictures))
+    names = _names(paths)
+    given.out.mkdir(parents=True, exist_ok=True)
+    shown: list[list[np.ndarray]] = []
+    done = 0
+    bar = tqdm(total=len(paths), desc="editing", unit="picture", delay=2, leave=False, disable=None)
+    with bar:
+        for start in range(0, len(paths), BATCH):
+            read = ((path, _read(path, side, given.crop_size)) for path in paths[start : start + BATCH])
+            some = [(path, pixels_HWC) for path, pixels_HWC in read if pixels_HWC is not None]
+            bar.update(len(paths[start : start + BATCH]))
+            if not some:
+                continue
+            before = batch_of([pixels for _, pixels in some])
+            targets_BA = asked.targets(labels_of([path for path, _ in some], before), wanted)
+            for (path, pixels_HWC), made_HWC in zip(some, pixels_of(edited(generator, before, targets_BA)).numpy()):
+                save_png(given.out / names[path], made_HWC)
+                shown.append([pixels_HWC, made_HWC])
+            done += len(some)
+    if not done:
+        raise InputError(f"none of the {len(paths)} pictures could be read; see the lines above")
+    save_sheet(given.out / SHEET, sheet_of(shown[:MOST_ON_SHEET]))
+    print(f"edited: {done} of {len(paths)} pictures, {' '.join(given.wanted)}, in {given.out}; {given.out / SHEET}")
+
+
+def _labels_of(given: argparse.Namespace, asked: Asked, wanted: dict[str, bool], have: dict[str, bool]) -> LabelsOf:
+    """What gives the attributes, bool (B, A), that pictures have: by the table, the judge, or as `--have` says."""
+    names = asked.names
+    if given.attr_path is not None:
+        table = read_attributes(given.attr_path).chosen(names)
+        rows = {Path(file).name: row for row, file in enumerate(table.files)}
+
+        def of_table(paths: Sequence[Path], _: Tensor) -> np.ndarray:
+            if missing := [path for path in paths if path.name not in rows]:
+                raise InputError(f"{given.attr_path} does not name {missing[0].name}")
+            return table.values_NA[[rows[path.name] for path in paths]]
+
+        return of_table
+    if given.judge is not None:
+        judge = AttributeJudge.open(given.judge)
+        return lambda _, before: judge.labels(before, names)
+    if unknown := asked.unknown(wanted, have):
+        raise InputError(
+            f"nobody says whether the pictures have {', '.join(unknown)}, which shall stay as it is; give --judge, "
+            "--attr_path, or --have"
+        )
+    row_A = np.array([have.get(name, False) for name in names])
+    return lambda paths, _: np.tile(row_A, (len(paths), 1))
+
+
+def _paths(given: Sequence[Path]) -> Iterator[Path]:
+    for path in given:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+            if not files:
+                raise InputError(f"{path} holds no picture")
+            yield from files
+        elif path.is_file():
+            yield path
+        else:
+            raise InputError(f"{path} does not exist; give picture files, or folders of them")
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """The name that each is written under, all different."""
+    names: dict[Path, str] = {}
+    taken = {SHEET}
+    for path in paths:
+        name, count = f"{path.stem}.png", 1
+        while name in taken:
+            count += 1
+            name = f"{path.stem}-{count}.png"
+        taken.add(name)
+        names[path] = name
+    return names
+
+
+def _read(path: Path, side: int, crop_size: int | None) -> np.ndarray | None:
+    try:
+        return middle_pixels(read_image_file(str(path)), lambda: str(path), side, crop_size)
+    except InputError as error:
+        tqdm.write(f"left out: {error}", file=sys.stderr)
+        return None
