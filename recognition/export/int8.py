@@ -33,6 +33,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from recognition.errors import InputError
 from recognition.export.agreement import network_input
 from recognition.export.graph import without_batch_norms, without_unused_operator_sets
 from recognition.export.onnx_file import INPUT, Feed
@@ -40,6 +41,13 @@ from recognition.export.onnx_file import INPUT, Feed
 METHOD = "static QDQ: Conv, Gemm and MatMul; int8 weights per channel in 7 bits, int8 activations per tensor, min-max"
 QUANTISED = ("Conv", "Gemm", "MatMul")
 BATCH_SIZE = 16
+LEAST_OPSET = 13  # DequantizeLinear has no axis before
+
+
+def require_scale_for_each_channel(opset: int) -> None:
+    """InputError for an opset in which int8 cannot be written."""
+    if opset < LEAST_OPSET:
+        raise InputError(f"int8 needs --opset {LEAST_OPSET} or above, which has a scale for each channel, not {opset}")
 
 
 def eight_bits(path: Path, images_NHWC: np.ndarray, folder: Path) -> onnx.ModelProto:

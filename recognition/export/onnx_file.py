@@ -54,7 +54,7 @@ class Form:
     relative: bool = True
 
 
-def export_onnx(module: nn.Module, path: str | PathLike, meta: dict[str, Any]) -> float:
+def export_onnx(module: nn.Module, path: str | PathLike, meta: dict[str, Any], *, opset: int = OPSET) -> float:
     """Write a recogniser as float32 ONNX with any batch size; returns the largest relative difference from PyTorch.
 
     `meta` (JSON; `image_size` is used) goes into the file's metadata, with the normalisation, the channel order and the
@@ -69,7 +69,7 @@ def export_onnx(module: nn.Module, path: str | PathLike, meta: dict[str, Any]) -
 
     form = Form(inputs={INPUT: {0: "batch"}}, outputs={OUTPUT: {0: "batch"}}, tolerance=TOLERANCE)
     example = {INPUT: np.zeros((2, 3, size, size), np.float32)}
-    return export_network(module, path, {**INPUT_FACTS, **meta}, form, example, pictures())
+    return export_network(module, path, {**INPUT_FACTS, **meta}, form, example, pictures(), opset=opset)
 
 
 def export_network(
