@@ -12,7 +12,7 @@ from generation.exporting.generator_file import export_generator
 from generation.exporting.int8 import write_dynamic, write_static
 from generation.exporting.pictures import PICTURES, open_calibration_pictures
 from generation.run_folder import newest
-from generation.stargan.checkpoint import FORMAT, StarGANCheckpoint, read_checkpoint
+from generation.stargan.checkpoint import FORMAT, GENERATOR, StarGANCheckpoint, read_checkpoint
 from generation.stargan.measures import identity_measures
 from recognition.errors import InputError
 from recognition.export.calibration import drawn_faces
@@ -35,7 +35,13 @@ def stargan_checkpoint_at(path: Path) -> StarGANCheckpoint | None:
         return None
     content = read_torch_file(found, mapped=True)
     is_ours = isinstance(content, dict) and str(content.get("format", "")).startswith(FORMAT.rpartition(".")[0])
-    return read_checkpoint(found) if is_ours else None
+    if is_ours:
+        return read_checkpoint(found)
+    if found.name == GENERATOR:
+        raise InputError(
+            f"{found} holds weights alone, without the names of the attributes; give the run's folder or a checkpoint"
+        )
+    return None
 
 
 def write_generator(given: argparse.Namespace, checkpoint: StarGANCheckpoint) -> None:

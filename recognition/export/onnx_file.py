@@ -121,16 +121,20 @@ def _write(
     # that effect is not the user's concern.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            tuple(torch.from_numpy(example[key]) for key in form.inputs),
-            str(path),
-            dynamo=False,
-            opset_version=opset,
-            input_names=list(form.inputs),
-            output_names=list(form.outputs),
-            dynamic_axes={key: dict(axes) for key, axes in (form.inputs | form.outputs).items()},
-        )
+        try:
+            torch.onnx.export(
+                module,
+                tuple(torch.from_numpy(example[key]) for key in form.inputs),
+                str(path),
+                dynamo=False,
+                opset_version=opset,
+                input_names=list(form.inputs),
+                output_names=list(form.outputs),
+                dynamic_axes={key: dict(axes) for key, axes in (form.inputs | form.outputs).items()},
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(f"{name}: not written, this network has no form in opset {opset} ({reason})") from error
     model = onnx.load(path)
     if (written := opset_of(model)) != opset:
         raise ParityError(f"{name}: not written, the exporter made opset {written} where {opset} was asked for")
