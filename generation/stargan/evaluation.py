@@ -82,11 +82,12 @@ def epoch_rows(
 ) -> list[dict[str, Any]]:
     """A row for each checkpoint: the losses of its epoch, and the edits of all kinds together."""
     rows = []
+    all_real = _pictures(test, np.arange(len(test)))
     for path in tqdm(paths, "judging epochs", delay=2, leave=False, disable=None):
         checkpoint = read_checkpoint(path)
         edits = edits_by(checkpoint.generator(), test, real, most=most)
         parts = (torch.cat([getattr(each.shown, part) for each in edits]) for part in ("before", "after", "back"))
-        together = Shown(*parts, _pictures(test, np.arange(len(test))))
+        together = Shown(*parts, all_real)
         rows.append(
             {
                 "epoch": checkpoint.epoch,
@@ -122,12 +123,13 @@ def markdown(rows: Sequence[Row], epochs: Sequence[Row], measures: Sequence[Meas
 
 def epoch_table(epochs: Sequence[Row], measures: Sequence[Measure]) -> tuple[list[str], list[list[str]]]:
     """Names of the columns and the cells of the table by epoch."""
-    head = ["epoch", "D_loss", "G_loss", "pictures", "target seen", *(measure.title for measure in measures)]
+    head = ["epoch", "D_loss", "G_loss", "pictures", "real", "target seen", *(measure.title for measure in measures)]
     body = [
         [
             str(row["epoch"]),
             *(_number(row[key], 3) for key in ("d_loss", "g_loss")),
             str(row["pictures"]),
+            str(row["real"]),
             _share(row["target"]),
             *(as_told(measure, row["values"][measure.key]) for measure in measures),
         ]
@@ -138,11 +140,12 @@ def epoch_table(epochs: Sequence[Row], measures: Sequence[Measure]) -> tuple[lis
 
 def edit_table(rows: Sequence[Row], measures: Sequence[Measure]) -> tuple[list[str], list[list[str]]]:
     """Names of the columns and the cells of the table by edit."""
-    head = ["edit", "pictures", "target seen: untouched", "edited", "gain", "others kept"]
+    head = ["edit", "pictures", "real", "target seen: untouched", "edited", "gain", "others kept"]
     body = [
         [
             row["edit"],
             str(row["pictures"]),
+            str(row["real"]),
             _share(row["target_before"]),
             _share(row["target_after"]),
             _gain(row["gain"]),

@@ -5,8 +5,9 @@ One whose network is not there says which file it needs; nothing is downloaded, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from generation.metrics import psnr_db
-from generation.quality.distances import frechet_distance
+from generation.quality import inception, lpips
+from generation.quality.distances import frechet_distance, inception_score, kernel_distance
 
 Embed = Callable[[Tensor], Tensor]
 BATCH = 64
+LEAST_REAL = 2  # pictures that a distance between sets needs, on either side
+KEPT = 3  # sets whose vectors are remembered: before an edit, after it, real ones
+FULL_RANK = inception.FEATURES  # pictures below which the covariance of what Inception sees has no inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,7 @@ class Shown:
     @property
     def are_sets(self) -> bool:
         """Whether there are pictures enough, made and real ones, for a distance between them."""
-        return min(len(self.after), len(self.real)) >= 2
+        return min(len(self.after), len(self.real)) >= LEAST_REAL
 
 
 @dataclass(frozen=True)
@@ -58,25 +63,73 @@ class Measure:
         return {"title": self.title, "by": self.by, "why": self.why}
 
 
+class Seen:
+    """The vectors (N, D) that a network gives for pictures; those of the last KEPT sets are not computed again."""
+
+    def __init__(self, see: Callable[[Tensor], Tensor]) -> None:
+        self.see = see
+        self._kept: list[tuple[Tensor, np.ndarray]] = []
+
+    @torch.no_grad()
+    def __call__(self, img01_NCHW: Tensor) -> np.ndarray:
+        """See the class; a set is known again by being the same tensor."""
+        for place, (known, _) in enumerate(self._kept):
+            if known is img01_NCHW:
+                self._kept.append(self._kept.pop(place))
+                return self._kept[-1][1]
+        vectors_ND = torch.cat([self.see(some).float() for some in img01_NCHW.split(BATCH)]).numpy()
+        self._kept = [*self._kept, (img01_NCHW, vectors_ND)][-KEPT:]
+        return vectors_ND
+
+
 def identity_measures(embed: Embed | None, by: str | None) -> list[Measure]:
     """Face-FID and the identity that is kept, through a recogniser."""
     titles = {"face_fid": "face-FID", "identity_cos": "identity kept, cosine"}
     if embed is None:
         why = "needs a recogniser: --recogniser RUN, of launch/train.py, or an ONNX file"
         return [Measure(key, title, why=why) for key, title in titles.items()]
-
-    @torch.no_grad()
-    def seen(img01_NCHW: Tensor) -> np.ndarray:
-        return torch.cat([F.normalize(embed(some).float()) for some in img01_NCHW.split(BATCH)]).numpy()
-
-    def face_fid(shown: Shown) -> float | None:
-        return frechet_distance(seen(shown.real), seen(shown.after)) if shown.are_sets else None
+    seen = Seen(lambda img01_BCHW: F.normalize(embed(img01_BCHW).float()))
 
     def identity(shown: Shown) -> float:
         return float((seen(shown.before) * seen(shown.after)).sum(1).mean())
 
-    of = {"face_fid": face_fid, "identity_cos": identity}
-    return [Measure(key, title, by=by, of=of[key]) for key, title in titles.items()]
+    return [
+        Measure("face_fid", titles["face_fid"], by=by, of=_between(frechet_distance, seen)),
+        Measure("identity_cos", titles["identity_cos"], by=by, of=identity),
+    ]
+
+
+def inception_measures(path: Path | None) -> list[Measure]:
+    """FID, KID and Inception Score, by the network in a local file; InputError where it holds another one."""
+    titles = {"fid": "FID", "kid": "KID", "inception_score": "IS"}
+    if path is None:
+        why = inception.PUBLISHED.how("--inception")
+        return [Measure(key, title, why=why) for key, title in titles.items()]
+    eyes = inception.InceptionEyes(path)
+    seen = Seen(eyes)
+
+    def features(img01_NCHW: Tensor) -> np.ndarray:
+        return seen(img01_NCHW)[:, : inception.FEATURES]
+
+    def score(shown: Shown) -> float:
+        return inception_score(seen(shown.after)[:, inception.FEATURES :])
+
+    return [
+        Measure("fid", titles["fid"], 1, f"{eyes.by}, 2,048 features", _between(frechet_distance, features)),
+        Measure("kid", titles["kid"], 4, f"{eyes.by}, 2,048 features", _between(kernel_distance, features)),
+        Measure("inception_score", titles["inception_score"], 2, f"{eyes.by}, 1,008 classes, in one part", score),
+    ]
+
+
+def likeness_measures(path: Path | None) -> list[Measure]:
+    """LPIPS between a picture and its edit, by the network in a local file; InputError where it holds another one."""
+    title = "LPIPS to the untouched"
+    if path is None:
+        return [Measure("lpips", title, why=lpips.ALEXNET.how("--lpips"))]
+    network, by = lpips.open_lpips(path)
+    return [
+        Measure("lpips", title, by=by, of=lambda shown: lpips.mean_lpips(network, shown.before, shown.after, BATCH))
+    ]
 
 
 def picture_measures() -> list[Measure]:
@@ -95,6 +148,24 @@ def as_told(measure: Measure, value: float | None) -> str:
 def missing_lines(measures: Sequence[Measure]) -> list[str]:
     """A sentence for each measure that cannot be had."""
     return [f"{measure.title}: n/a, {measure.why}" for measure in measures if measure.of is None]
+
+
+def few_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence where FID is of so few pictures that it can be compared with no other table; `rows`: of edits."""
+    counts = [min(row["pictures"], row["real"]) for row in rows if row["values"].get("fid") is not None]
+    if not counts or min(counts) >= FULL_RANK:
+        return []
+    return [
+        f"FID is of sets of {min(counts):,} pictures and more; of fewer than {FULL_RANK:,} the covariance of what "
+        "Inception sees is not of full rank, and FID too large: compare it within this table only, KID elsewhere"
+    ]
+
+
+def _between(
+    distance: Callable[[np.ndarray, np.ndarray], float], see: Callable[[Tensor], np.ndarray]
+) -> Callable[[Shown], float | None]:
+    """The distance between what is seen in real pictures and in edited ones, None where these are no sets."""
+    return lambda shown: distance(see(shown.real), see(shown.after)) if shown.are_sets else None
 
 
 def _l1(a_NCHW: Tensor, b_NCHW: Tensor) -> float:

@@ -35,8 +35,8 @@ def write_report(
 ) -> Path:
     """Write what was found as a page, as JSON and as Markdown, with pictures in `rows`; the path of the page.
 
-    `found` has "edits" and "epochs" as evaluation.py gives them, "gain" (a sentence or None), "warnings", "facts",
-    "history", "created" and "are_unseen".
+    `found` has "edits" and "epochs" as evaluation.py gives them, "gain" (a sentence or None), "warnings", "notes",
+    "facts", "history", "created" and "are_unseen".
     """
     found = finite({"schema": SCHEMA, "measures": {each.key: each.facts() for each in measures}, **found})
     missing = missing_lines(measures)
@@ -56,7 +56,7 @@ def write_report(
             }
         )
     )
-    said = [f"Note: {line}" for line in found["warnings"]] + [found["gain"] or ""]
+    said = [f"Note: {line}" for line in (*found["warnings"], *found["notes"])] + [found["gain"] or ""]
     facts = [f"- {key.replace('_', ' ')}: {_told(value)}" for key, value in found["facts"].items()]
     text = ["# Faces with other attributes", "", *said, "", markdown(found["edits"], found["epochs"], measures)]
     out.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,14 @@ from generation.stargan.checkpoint import StarGANCheckpoint, checkpoints_of, rea
 from generation.stargan.commands.arguments import add_pictures
 from generation.stargan.editing import sample_rows
 from generation.stargan.evaluation import edit_rows, edits_by, epoch_rows, gain_sentence
-from generation.stargan.measures import identity_measures, missing_lines, picture_measures
+from generation.stargan.measures import (
+    few_lines,
+    identity_measures,
+    inception_measures,
+    likeness_measures,
+    missing_lines,
+    picture_measures,
+)
 from generation.stargan.pictures import TEST, AttributePictures, open_pictures
 from generation.stargan.report import write_report
 from recognition.errors import InputError
@@ -34,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pictures(parser)
     add("--judge", type=Path, metavar="FILE", help="of launch/edits.py judge: says which attributes an edit has")
     add("--recogniser", metavar="RUN", help="tells people apart: a run of launch/train.py, weights or an ONNX file")
+    add("--inception", type=Path, metavar="FILE", help="FID, KID and IS are by: pt_inception-2015-12-05-6726825d.pth")
+    add("--lpips", type=Path, metavar="FILE", help="LPIPS is by: alexnet-owt-7be5be79.pth, or vgg16-397923af.pth")
     add("--max_pictures", type=int, default=500, metavar="N", help="of an edit, evenly spread (default: %(default)s)")
     add("--threads", type=int, default=0, help="CPU threads; 0: torch's own choice")
     add("--out", type=Path, required=True, help="folder to write into")
@@ -49,7 +58,12 @@ def run(given: argparse.Namespace) -> None:
     require_writable(given.out)
     judge = None if given.judge is None else AttributeJudge.open(given.judge)
     embed, by = (None, None) if given.recogniser is None else (embed_with(given.recogniser), f"{given.recogniser}")
-    measures = [*picture_measures(), *identity_measures(embed, by)]
+    measures = [
+        *inception_measures(given.inception),
+        *likeness_measures(given.lpips),
+        *identity_measures(embed, by),
+        *picture_measures(),
+    ]
     pictures = _pictures(given, checkpoint)
     test = pictures.split(TEST)
     if len(test) < 2:
@@ -67,6 +81,7 @@ def run(given: argparse.Namespace) -> None:
         "edits": rows,
         "epochs": epochs,
         "gain": gain,
+        "notes": few_lines(rows),
         "warnings": warnings,
         "are_unseen": not warnings,
         "history": checkpoint.history,
@@ -78,11 +93,13 @@ def run(given: argparse.Namespace) -> None:
             "generator": _described(checkpoint),
             "judge": None if judge is None else _told_of(judge, checkpoint.attributes),
             "recogniser": by,
+            **{measure.title: measure.by for measure in measures if measure.by and measure.by != by},
             "data": str(given.data),
         },
     }
     page = write_report(given.out, found, measures, columns, shown)
-    for line in [*(f"Note: {warning}" for warning in warnings), *([gain] if gain else []), *missing_lines(measures)]:
+    told = [*(f"Note: {line}" for line in (*warnings, *found["notes"])), *([gain] if gain else [])]
+    for line in [*told, *missing_lines(measures)]:
         print(line)
     print(f"report: {page}")
 
