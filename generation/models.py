@@ -11,6 +11,9 @@ from os import PathLike
 from pathlib import Path
 
 from generation.packs import PACKS, SHA256, file_of, is_pack, places_of
+from generation.quality.inception import PUBLISHED as INCEPTION
+from generation.quality.lpips import ALEXNET, VGG16
+from generation.quality.published import Published
 from recognition.embedding.network import file_sha256
 from recognition.errors import InputError
 
@@ -33,6 +36,12 @@ class KnownModel:
     size_bytes: int
     sha256: str | None = None
     folders: tuple[str, ...] = ()
+
+
+def _of_figures(name: str, published: Published, does: str, size_bytes: int) -> KnownModel:
+    """A network that figures are comparable by; it lies where PyTorch keeps what it downloads, too."""
+    facts = (published.file, does, published.licence, published.url, "download it from there", size_bytes)
+    return KnownModel(name, *facts, published.sha256, ("~/.cache/torch/hub/checkpoints",))
 
 
 MODELS = {
@@ -88,39 +97,9 @@ MODELS = {
             "468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
             ("face_parsing/res/cp",),
         ),
-        KnownModel(
-            "fid_inception",
-            "pt_inception-2015-12-05-6726825d.pth",
-            "FID, KID and IS of edits",
-            "Apache-2.0",
-            "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
-            "download it from there",
-            95_628_359,
-            "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-            ("~/.cache/torch/hub/checkpoints",),
-        ),
-        KnownModel(
-            "alexnet",
-            "alexnet-owt-7be5be79.pth",
-            "LPIPS of edits",
-            "BSD-3-Clause; trained on ImageNet",
-            "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-            "download it from there",
-            244_408_911,
-            "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-            ("~/.cache/torch/hub/checkpoints",),
-        ),
-        KnownModel(
-            "vgg16",
-            "vgg16-397923af.pth",
-            "LPIPS of edits",
-            "BSD-3-Clause; trained on ImageNet",
-            "https://download.pytorch.org/models/vgg16-397923af.pth",
-            "download it from there",
-            553_433_881,
-            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-            ("~/.cache/torch/hub/checkpoints",),
-        ),
+        _of_figures("fid_inception", INCEPTION, "FID, KID and IS of edits", 95_628_359),
+        _of_figures("alexnet", ALEXNET, "LPIPS of edits", 244_408_911),
+        _of_figures("vgg16", VGG16, "LPIPS of edits", 553_433_881),
     )
 }
 
