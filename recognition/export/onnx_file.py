@@ -34,7 +34,7 @@ class ParityError(InputError):
     """ONNX Runtime does not give the numbers that PyTorch gives; no file was left behind."""
 
 
-def export_onnx(module: nn.Module, path: str | PathLike, meta: dict[str, Any]) -> float:
+def export_onnx(module: nn.Module, path: str | PathLike, meta: dict[str, Any], *, output: str = OUTPUT) -> float:
     """Write `module` as float32 ONNX with any batch size; returns the largest relative difference from PyTorch.
 
     `meta` (JSON; `image_size` is used) goes into the file's metadata, with the normalisation, the channel order and the
@@ -47,7 +47,7 @@ def export_onnx(module: nn.Module, path: str | PathLike, meta: dict[str, Any]) -
     # A copy: the caller's network keeps its device, its memory format and its mode.
     module = copy.deepcopy(module).cpu().float().to(memory_format=torch.contiguous_format)
     with replacing(path) as partial, evaluating(module):
-        _write(module, partial, meta)
+        _write(module, partial, meta, output)
         return _largest_difference(module, partial, size=meta.get("image_size", 112), name=path)
 
 
@@ -58,7 +58,7 @@ def require_exportable(module: nn.Module, what: str) -> None:
         raise InputError(f"{what}: the weights have {size_bytes / 2**30:.1f} GiB, but an ONNX file holds at most 2 GiB")
 
 
-def _write(module: nn.Module, path: Path, meta: dict[str, Any]) -> None:
+def _write(module: nn.Module, path: Path, meta: dict[str, Any], output: str) -> None:
     """Trace and write, with the metadata inside; batch is the only dynamic dimension."""
     size = meta.get("image_size", 112)
     example = torch.zeros(2, 3, size, size)  # two samples: a batch of one could be baked in as a constant
@@ -73,8 +73,8 @@ def _write(module: nn.Module, path: Path, meta: dict[str, Any]) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            output_names=[output],
+            dynamic_axes={INPUT: {0: "batch"}, output: {0: "batch"}},
         )
     model = onnx.load(path)
     set_meta(model, meta)
