@@ -8,6 +8,7 @@ from typing import Any
 # Public name -> where it lives: importing the package costs nothing, and what is used is loaded when it is used.
 _HOMES = {
     "ArcFaceLoss": "generation.identity.evaluation",
+    "BiSeNet": "generation.parsing.bisenet",
     "DifferentiableFaceLoss": "generation.identity.face_loss",
     "DifferentiableFaceLossWrapper": "generation.identity.wrappers",
     "FaceLossWrapper": "generation.identity.wrappers",

@@ -54,8 +54,10 @@ class Form:
     relative: bool = True
 
 
-def export_onnx(module: nn.Module, path: str | PathLike, meta: dict[str, Any], *, opset: int = OPSET) -> float:
-    """Write a recogniser as float32 ONNX with any batch size; returns the largest relative difference from PyTorch.
+def export_onnx(
+    module: nn.Module, path: str | PathLike, meta: dict[str, Any], *, opset: int = OPSET, output: str = OUTPUT
+) -> float:
+    """Write `module` as float32 ONNX with any batch size; returns the largest relative difference from PyTorch.
 
     `meta` (JSON; `image_size` is used) goes into the file's metadata, with the normalisation, the channel order and the
     SHA-256 of the weights. ParityError, and no file, when ONNX Runtime differs from PyTorch at a batch of 1, 2 or 7.
@@ -67,7 +69,7 @@ def export_onnx(module: nn.Module, path: str | PathLike, meta: dict[str, Any], *
         for batch in BATCHES:
             yield {INPUT: draw.uniform(-1, 1, (batch, 3, size, size)).astype(np.float32)}
 
-    form = Form(inputs={INPUT: {0: "batch"}}, outputs={OUTPUT: {0: "batch"}}, tolerance=TOLERANCE)
+    form = Form(inputs={INPUT: {0: "batch"}}, outputs={output: {0: "batch"}}, tolerance=TOLERANCE)
     example = {INPUT: np.zeros((2, 3, size, size), np.float32)}
     return export_network(module, path, {**INPUT_FACTS, **meta}, form, example, pictures(), opset=opset)
 

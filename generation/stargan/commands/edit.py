@@ -46,7 +46,7 @@ def run(given: argparse.Namespace) -> None:
     asked = Asked(checkpoint.attributes, checkpoint.exclusive)
     wanted, have = asked.values(given.wanted, "--set"), asked.values(given.have, "--have")
     labels_of = _labels_of(given, asked, wanted, have)
-    paths = list(_paths(given.pictures))
+    paths = list(picture_paths(given.pictures))
     names = _names(paths)
     given.out.mkdir(parents=True, exist_ok=True)
     shown: list[list[np.ndarray]] = []
@@ -96,7 +96,8 @@ def _labels_of(given: argparse.Namespace, asked: Asked, wanted: dict[str, bool],
     return lambda paths, _: np.tile(row_A, (len(paths), 1))
 
 
-def _paths(given: Sequence[Path]) -> Iterator[Path]:
+def picture_paths(given: Sequence[Path]) -> Iterator[Path]:
+    """The picture files that are named, and those in folders that are; InputError for what does not exist."""
     for path in given:
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)

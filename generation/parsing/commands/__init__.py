@@ -1,0 +1,1 @@
+"""Commands of launch/parsing.py: a module each."""
