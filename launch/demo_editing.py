@@ -41,9 +41,7 @@ def main() -> None:
     judge, onnx = out / "judge.safetensors", out / "onnx" / "stargan_G.onnx"
     command("edits.py", "draw", faces, *FACES, *seed)
     side_by_side(
-        generator=[
-            ("stargan.py", "--data_dir", faces, "--masks", faces / "masks", *GENERATOR, "--save_dir", run, *seed)
-        ],
+        generator=[("stargan.py", "--data_dir", faces, "--masks", masks, *GENERATOR, "--save_dir", run, *seed)],
         others=[
             ("edits.py", "judge", faces, judge, "--attrs", *ATTRIBUTES, "--size", SIDE, "--steps", 600, *seed),
             (*TRAIN, f"seed={given.seed}", f"output={recogniser}"),

@@ -1,4 +1,4 @@
-"""Export a trained backbone: ONNX in several precisions, a model folder for Hugging Face; compare and check ONNX files.
+"""Export what was trained: ONNX in several precisions, a model folder for Hugging Face; compare and check ONNX files.
 
     python launch/export.py runs/first --out model.onnx
     python launch/export.py backbone.pth --network r50 --out model.onnx
@@ -7,20 +7,25 @@
     python launch/export.py runs/first --hub folder --license cc-by-nc-4.0
     python launch/export.py a.onnx --compare b.onnx c.onnx --targets data/lfw.bin
     python launch/export.py model.onnx --check
+    python launch/export.py runs/stargan --out stargan_G.onnx --int8 --calibrate data/celeba --table table.md
 
 Files take float32 RGB pictures (N, 3, H, W) scaled to (pixel - 127.5) / 127.5, any N, and say so in their metadata.
-fp32 is compared with PyTorch, fp16 and int8 with fp32, before a file is given its name.
+fp32 is compared with PyTorch, fp16 and int8 with fp32, before a file is given its name. A generator of
+launch/stargan.py takes `image` (N, 3, S, S) scaled alike and `labels` (N, attributes), 0 or 1.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from generation.exporting.commands import stargan_checkpoint_at, write_generator
+from generation.exporting.pictures import PICTURES as OF_FACES
 from recognition.command import run_command
 from recognition.errors import InputError
 from recognition.export.calibration import PICTURES
 from recognition.export.commands import check, compare, write_files
 from recognition.export.comparison import REPEATS
+from recognition.export.onnx_file import OPSET
 from recognition.export.precisions import PRECISIONS
 from recognition.runtime import usable_cores
 
@@ -32,7 +37,12 @@ def main() -> None:
         sys.exit(1)
     if given.compare:
         compare(given)
-    if given.out or given.hub:
+    if given.compare or given.check:
+        return
+    checkpoint = stargan_checkpoint_at(given.model)
+    if checkpoint is not None:
+        write_generator(given, checkpoint)
+    else:
         write_files(given)
 
 
@@ -44,8 +54,13 @@ def parse() -> argparse.Namespace:
     add("--network", help="architecture of a .pt whose weights do not tell it, e.g. r50")
     add("--out", type=Path, metavar="FILE.onnx", help="file to write; other precisions become FILE-int8.onnx")
     add("--precision", nargs="+", choices=PRECISIONS, metavar="P", help=f"of {', '.join(PRECISIONS)} (default: fp32)")
-    add("--calibrate", metavar="RECORDS", help="pictures that int8 learns its ranges by: anything that rec= takes")
-    add("--calibration-pictures", type=int, default=PICTURES, metavar="N", help=f"how many (default: {PICTURES})")
+    add("--int8", action="store_true", help="short for --precision fp32 int8")
+    add("--opset", type=int, default=OPSET, metavar="N", help="operators of ONNX to write in (default: %(default)s)")
+    add("--calibrate", metavar="DATA", help="pictures that int8 learns its ranges by: anything that rec= takes")
+    add("--calibration-pictures", type=int, metavar="N", help=f"how many (default: {PICTURES}; generators: {OF_FACES})")
+    add("--any-size", action="store_true", help="generators: pictures of any sides that are multiples of 4")
+    add("--no-ema", action="store_true", help="generators: as trained, not the moving average")
+    add("--recogniser", metavar="RUN", help="generators: tells people apart, for identity and face-FID in the table")
     add("--hub", type=Path, metavar="DIR", help="model folder as on Hugging Face: weights, configs, card")
     add("--license", default="unknown", help="what the card says, e.g. mit (default: unknown)")
     add("--datasets", nargs="+", metavar="NAME", help="training sets on Hugging Face, for the card")
@@ -68,7 +83,11 @@ def parse() -> argparse.Namespace:
         parser.error("say what to do: --out FILE.onnx, --hub DIR, --compare B.onnx or --check")
     if (given.out or given.hub) and (given.compare or given.check):
         parser.error("--compare and --check take an ONNX file, --out and --hub make one: use one command for each")
-    if min(given.threads, given.repeats, given.calibration_pictures) < 1:
+    if given.int8:
+        if given.precision:
+            parser.error("--int8 is short for --precision fp32 int8: give one of the two")
+        given.precision = ["fp32", "int8"]
+    if min(given.threads, given.repeats, 1 if given.calibration_pictures is None else given.calibration_pictures) < 1:
         parser.error("--threads, --repeats and --calibration-pictures must be at least 1")
     for option, path, suffix in (("--out", given.out, ".onnx"), ("--table", given.table, ".md")):
         if path and path.suffix != suffix:

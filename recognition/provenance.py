@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from recognition.data.sources.content import content_of
 from recognition.runtime import Runtime
 
 FILE = "provenance.json"
+VECTOR_FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 # Keys that say where and how a run works, what it shows and keeps; another value makes no other numbers, but for the
 # rounding of another device or number of threads. The data have a hash of their own, wherever they lie. What becomes of
 # bad records is among them: where it matters, one of the choices has no numbers, but an error.
@@ -111,12 +112,22 @@ def code_commit(root: Path) -> str | None:
 
 def cpu_model() -> str:
     """Name of the processor, else of its architecture."""
+    return next(_of_processors("model name"), platform.processor() or platform.machine())
+
+
+def cpu_vector_flags() -> list[str]:
+    """Which of the instructions that networks run fast by the processor has; [] where the system does not say."""
+    flags = set(next(_of_processors("flags"), "").split())
+    return [flag for flag in VECTOR_FLAGS if flag in flags]
+
+
+def _of_processors(key: str) -> Iterator[str]:
+    """What Linux says of each of them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+        return
+    yield from (value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == key)
 
 
 def _entries(run_dir: Path) -> list[dict[str, Any]]:

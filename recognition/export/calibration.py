@@ -36,16 +36,24 @@ def open_calibration(rec: str, *, count: int = PICTURES, size: int = 112) -> Cal
     InputError for a set that cannot be opened, a damaged picture, or one of another size.
     """
     source = open_source(rec, num_classes=ANY_CLASSES, image_size=size)
-    chosen = spread(len(source), 2 * count)
-    calibrated, between = chosen[::2][:count], chosen[1::2]
-    checked = between if len(between) else calibrated
+    calibrated, checked = apart(len(source), count)
     facts = {
         "set": ",".join(Path(entry).name for entry in rec_entries(rec)),  # not its path: the file goes to others
         "data_sha256": data_sha256(source),
         "pictures": len(calibrated),
     }
-    checked = checked[spread(len(checked), MOST_CHECKED)]
     return Calibration(_pictures(source, calibrated, size), _pictures(source, checked, size), facts)
+
+
+def apart(size: int, count: int, most_checked: int = MOST_CHECKED) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of a set of `size`: `count` to calibrate with, and as many as `most_checked` between them, else the same.
+
+    Evenly spread, and always the same ones.
+    """
+    chosen = spread(size, 2 * count)
+    calibrated, between = chosen[::2][:count], chosen[1::2]
+    checked = between if len(between) else calibrated
+    return calibrated, checked[spread(len(checked), most_checked)]
 
 
 def drawn_faces(count: int = 32, size: int = 112) -> np.ndarray:

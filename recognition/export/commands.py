@@ -13,7 +13,7 @@ import numpy as np
 from recognition.atomic import write_text
 from recognition.embedding.models import open_embedder
 from recognition.errors import InputError
-from recognition.export.calibration import Calibration, drawn_faces, open_calibration
+from recognition.export.calibration import PICTURES, Calibration, drawn_faces, open_calibration
 from recognition.export.comparison import compare_files, table, write_comparison
 from recognition.export.hub import ONNX, require_model_folder, write_model_folder
 from recognition.export.onnx_file import BATCHES
@@ -34,7 +34,12 @@ def write_files(given: argparse.Namespace) -> None:
     outs = [out for out in (given.out, given.hub and given.hub / ONNX) if out]
     if given.model.suffix == ".onnx":
         raise InputError(f"{given.model} is an ONNX file already; --compare and --check take it as it is")
-    require_possible(precisions, calibrated=given.calibrate is not None)
+    require_possible(precisions, calibrated=given.calibrate is not None, opset=given.opset)
+    for option in ("any_size", "no_ema", "recogniser"):
+        if getattr(given, option):
+            raise InputError(
+                f"--{option.replace('_', '-')} is for generators of launch/stargan.py; {given.model} is none"
+            )
     if (given.table or given.targets) and not precisions:
         raise InputError("--table and --targets measure ONNX files; ask for some with --out or --precision")
     if given.hub:
@@ -51,6 +56,7 @@ def write_files(given: argparse.Namespace) -> None:
             meta,
             precisions,
             calibration,
+            opset=given.opset,
             tell=lambda file: print(_line(file, meta["network"]), flush=True),
         )
         written = written or files
@@ -120,7 +126,7 @@ def _compare(
 def _calibration(given: argparse.Namespace, size: int) -> Calibration | None:
     if given.calibrate is None:
         return None
-    return open_calibration(given.calibrate, count=given.calibration_pictures, size=size)
+    return open_calibration(given.calibrate, count=given.calibration_pictures or PICTURES, size=size)
 
 
 def _line(file: Exported, network: str) -> str:

@@ -10,17 +10,14 @@ The JSON beside the table, schema "arcscale.export.1"; what was not or cannot be
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
-from recognition.atomic import write_text
 from recognition.data.transforms import to_input
 from recognition.embedding.models import Embedder, open_embedder
 from recognition.errors import InputError
@@ -28,17 +25,15 @@ from recognition.export.agreement import BATCH_SIZE, agreement
 from recognition.export.calibration import drawn_faces
 from recognition.export.latency import latencies_ms
 from recognition.export.stored import size_bytes
-from recognition.provenance import cpu_model
+from recognition.export.table import aligned, fixed, how_timed, machine_facts, write_table
 from recognition.runtime import Runtime
 from recognition.spread import spread
-from recognition.strict_json import finite
 from recognition.targets.pairs import PairsTarget
 
 SCHEMA = "arcscale.export.1"
 BATCHES = (1, 32)
 MOST_PICTURES = 256
 REPEATS = 10
-UNKNOWN = "–"
 
 
 @dataclass(frozen=True)
@@ -67,12 +62,7 @@ class Comparison:
         """As the module's docstring says."""
         return {
             "schema": SCHEMA,
-            "machine": {
-                "cpu": cpu_model(),
-                "threads": self.threads,
-                "onnxruntime": onnxruntime.__version__,
-                "repeats": self.repeats,
-            },
+            "machine": machine_facts(self.threads, self.repeats),
             "reference": self.rows[0].file,
             "pictures": self.pictures,
             "files": [asdict(row) for row in self.rows],
@@ -132,31 +122,21 @@ def table(comparison: Comparison) -> str:
         [
             Path(row.file).name,
             f"{row.size_bytes / 1e6:.2f}",
-            *[_fixed(row.latency_ms[batch], 2) for batch in BATCHES],
-            *[_fixed(row.accuracy.get(name), 4) for name in names],
-            _fixed(row.cosine_mean, 6),
-            _fixed(row.cosine_min, 6),
+            *[fixed(row.latency_ms[batch], 2) for batch in BATCHES],
+            *[fixed(row.accuracy.get(name), 4) for name in names],
+            fixed(row.cosine_mean, 6),
+            fixed(row.cosine_min, 6),
         ]
         for row in comparison.rows
     ]
     machine = comparison.facts()["machine"]
-    explained = (
-        f"Time: the fastest of {machine['repeats']} runs, files in turn; {machine['threads']} "
-        f"{'thread' if machine['threads'] == 1 else 'threads'} of {machine['cpu']}, "
-        f"ONNX Runtime {machine['onnxruntime']}. "
-        f"Cosine: to {Path(comparison.rows[0].file).name}, over {comparison.pictures}."
-    )
-    return "\n".join([*_aligned([head, *lines]), "", explained, ""])
+    explained = f"{how_timed(machine)} Cosine: to {Path(comparison.rows[0].file).name}, over {comparison.pictures}."
+    return "\n".join([*aligned([head, *lines]), "", explained, ""])
 
 
 def write_comparison(comparison: Comparison, path: Path) -> Path:
     """Write the table to `path` and the facts beside it as .json, whose path is returned."""
-    if path.suffix != ".md":
-        raise InputError(f"--table {path} must end in .md; the same in JSON is written beside it")
-    write_text(path, table(comparison))
-    beside = path.with_suffix(".json")
-    write_text(beside, json.dumps(finite(comparison.facts()), indent=1, allow_nan=False) + "\n")
-    return beside
+    return write_table(path, table(comparison), comparison.facts())
 
 
 def _pictures(targets: Sequence[PairsTarget], size: tuple[int, int]) -> tuple[str, np.ndarray]:
@@ -171,21 +151,3 @@ def _embeddings(model: Embedder, images_NHWC: np.ndarray, what: str) -> np.ndarr
     model.require_size(*images_NHWC.shape[1:3], what)
     batches = (images_NHWC[start : start + BATCH_SIZE] for start in range(0, len(images_NHWC), BATCH_SIZE))
     return np.concatenate([model(to_input(torch.from_numpy(batch))).numpy() for batch in batches])
-
-
-def _fixed(value: float | None, decimals: int) -> str:
-    return UNKNOWN if value is None else f"{value:.{decimals}f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of a Markdown table with columns of one width: names to the left, figures to the right."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| "
-        + " | ".join(f"{cell:{'<' if not column else '>'}{widths[column]}}" for column, cell in enumerate(row))
-        + " |"
-        for row in rows
-    ]
-    rule = "|" + "|".join("-" * (width + 1) + ("-" if not column else ":") for column, width in enumerate(widths)) + "|"
-    return [lines[0], rule, *lines[1:]]

@@ -24,7 +24,7 @@ change neither figure by more than 0.001.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,19 +33,44 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from recognition.errors import InputError
 from recognition.export.agreement import network_input
 from recognition.export.graph import without_batch_norms, without_unused_operator_sets
-from recognition.export.onnx_file import INPUT
+from recognition.export.onnx_file import INPUT, Feed
 
 METHOD = "static QDQ: Conv, Gemm and MatMul; int8 weights per channel in 7 bits, int8 activations per tensor, min-max"
 QUANTISED = ("Conv", "Gemm", "MatMul")
 BATCH_SIZE = 16
+LEAST_OPSET = 13  # DequantizeLinear has no axis before
+
+
+def require_scale_for_each_channel(opset: int) -> None:
+    """InputError for an opset in which int8 cannot be written."""
+    if opset < LEAST_OPSET:
+        raise InputError(f"int8 needs --opset {LEAST_OPSET} or above, which has a scale for each channel, not {opset}")
 
 
 def eight_bits(path: Path, images_NHWC: np.ndarray, folder: Path) -> onnx.ModelProto:
-    """The network of the float32 file at `path`, calibrated on uint8 pictures; `folder` is for files on the way."""
+    """The recogniser of the float32 file at `path`, calibrated on uint8 pictures; `folder` is for files on the way."""
+    starts = range(0, len(images_NHWC), BATCH_SIZE)
+    batches = ({INPUT: network_input(images_NHWC[start : start + BATCH_SIZE])} for start in starts)
+    return quantised(path, batches, folder)
+
+
+def quantised(
+    path: Path,
+    batches: Iterable[Feed],
+    folder: Path,
+    *,
+    kinds: Sequence[str] = QUANTISED,
+    left: Callable[[onnx.GraphProto], Sequence[str]] = lambda _: (),
+) -> onnx.ModelProto:
+    """The network of the float32 file at `path` with its operators `kinds` in int8, calibrated on `batches`.
+
+    `left` names the nodes that stay in float32.
+    """
     prepared, written = folder / "prepared.onnx", folder / "quantised.onnx"
-    with _quiet():
+    with quiet():
         # Batch norms behind a layer become part of it, and every tensor gets a shape.
         quant_pre_process(path, prepared, skip_symbolic_shape=True)
         model = onnx.load(prepared)
@@ -54,9 +79,10 @@ def eight_bits(path: Path, images_NHWC: np.ndarray, folder: Path) -> onnx.ModelP
         quantize_static(
             prepared,
             written,
-            _Batches(images_NHWC),
+            _Batches(batches),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
+            op_types_to_quantize=list(kinds),
+            nodes_to_exclude=list(left(model.graph)),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QInt8,
@@ -68,20 +94,19 @@ def eight_bits(path: Path, images_NHWC: np.ndarray, folder: Path) -> onnx.ModelP
 
 
 class _Batches(CalibrationDataReader):
-    """What the quantiser asks for pictures."""
+    """What the quantiser asks for inputs."""
 
-    def __init__(self, images_NHWC: np.ndarray) -> None:
-        starts = range(0, len(images_NHWC), BATCH_SIZE)
-        self.batches = iter(images_NHWC[start : start + BATCH_SIZE] for start in starts)
+    def __init__(self, batches: Iterable[Feed]) -> None:
+        self.batches = iter(batches)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next batch by the name of the input, None after the last."""
-        batch_BHWC = next(self.batches, None)
-        return None if batch_BHWC is None else {INPUT: network_input(batch_BHWC)}
+        """The next batch by the names of the inputs, None after the last."""
+        batch = next(self.batches, None)
+        return None if batch is None else dict(batch)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Nothing below an error from the quantiser, which writes its advice to the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,21 +12,26 @@ import onnxruntime
 
 from recognition.embedding.onnx_model import INPUT_TYPES
 from recognition.errors import InputError
+from recognition.export.onnx_file import Feed
 from recognition.onnx_session import open_session
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A session that one file runs in, its input's name, and pictures in the form that it wants for one batch size."""
+    """A file, a session that it runs in, and what it takes, by the names of its inputs."""
 
+    path: Path
     session: onnxruntime.InferenceSession
-    name: str
-    x: np.ndarray
+    feed: Feed
 
     def seconds(self) -> float:
-        """Of one run."""
+        """Of one run; InputError for a file that fails."""
         started = time.perf_counter()
-        self.session.run(None, {self.name: self.x})
+        try:
+            self.session.run(None, dict(self.feed))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            shapes = ", ".join(str(x.shape) for x in self.feed.values())
+            raise InputError(f"{self.path} fails on input {shapes}: {str(error)[:160]}") from error
         return time.perf_counter() - started
 
 
@@ -38,19 +43,22 @@ def latencies_ms(
     The files run in turn, `repeats` times after one run that is not counted, so that what else the machine does meets
     all of them; the fastest run of each counts. InputError for a file that fails.
     """
-    timed = [_prepare(path, batch, size, threads) for path in files]
-    fastest = [float("inf")] * len(files)
-    for repeat in range(repeats + 1):
-        for place, (path, entry) in enumerate(zip(files, timed)):
-            if entry is None:
-                continue
-            try:
-                seconds = entry.seconds()
-            except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-                raise InputError(f"{path} fails on input {entry.x.shape}: {str(error)[:160]}") from error
-            if repeat:
-                fastest[place] = min(fastest[place], seconds)
-    return [None if entry is None else best / batch * 1e3 for entry, best in zip(timed, fastest)]
+    runs = [_prepare(path, batch, size, threads) for path in files]
+    fastest = fastest_seconds([run and run.seconds for run in runs], repeats)
+    return [None if seconds is None else seconds / batch * 1e3 for seconds in fastest]
+
+
+def fastest_seconds(runs: Sequence[Callable[[], float] | None], repeats: int) -> list[float | None]:
+    """Seconds of the fastest of `repeats` runs of each, in turn, after one that is not counted; None for None.
+
+    A run says itself how long it took.
+    """
+    taken: list[list[float]] = [[] for _ in runs]
+    for _ in range(repeats + 1):
+        for run, seconds in zip(runs, taken):
+            if run is not None:
+                seconds.append(run())
+    return [min(seconds[1:]) if seconds else None for seconds in taken]
 
 
 def _prepare(path: Path, batch: int, size: tuple[int, int], threads: int) -> Timed | None:
@@ -61,4 +69,4 @@ def _prepare(path: Path, batch: int, size: tuple[int, int], threads: int) -> Tim
         return None
     shape = [batch, 3, *size] if entry.shape[1] == 3 else [batch, *size, 3]
     x = np.random.default_rng(0).uniform(-1, 1, shape).astype(INPUT_TYPES.get(entry.type, np.float32))
-    return Timed(session, entry.name, x)
+    return Timed(path, session, {entry.name: x})

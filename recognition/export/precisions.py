@@ -20,8 +20,8 @@ from recognition.export.agreement import GATES, Agreement, embeddings_of, networ
 from recognition.export.calibration import Calibration, drawn_faces
 from recognition.export.graph import meta_of, set_meta
 from recognition.export.half import half_precision, require_headroom
-from recognition.export.int8 import METHOD, eight_bits
-from recognition.export.onnx_file import export_onnx
+from recognition.export.int8 import METHOD, eight_bits, require_scale_for_each_channel
+from recognition.export.onnx_file import OPSET, export_onnx
 
 PRECISIONS = ("fp32", "fp16", "int8")
 LOCAL = ("file", "run")  # where a model lies on this machine is nobody else's concern
@@ -50,6 +50,7 @@ def export_precisions(
     precisions: Sequence[str],
     calibration: Calibration | None = None,
     *,
+    opset: int = OPSET,
     tell: Callable[[Exported], None] = lambda _: None,
 ) -> list[Exported]:
     """Write `module` in each of PRECISIONS asked for, in their order; no file appears unless it passed its gate.
@@ -58,14 +59,14 @@ def export_precisions(
     `load_backbone`. InputError for int8 without it; ParityError for a file that fails its gate: those before it stay.
     `tell` is called with each file as soon as it is there.
     """
-    require_possible(precisions, calibrated=calibration is not None)
+    require_possible(precisions, calibrated=calibration is not None, opset=opset)
     meta = portable(meta)
     size = meta.get("image_size", 112)
     images_NHWC = drawn_faces(size=size) if calibration is None else calibration.checked_NHWC
     exported = []
     with TemporaryDirectory(prefix="arcscale-export-") as folder:
         source = Path(folder) / "source.onnx"
-        difference = export_onnx(module, out if "fp32" in precisions else source, meta)
+        difference = export_onnx(module, out if "fp32" in precisions else source, meta, opset=opset)
         if "fp32" in precisions:
             source = out
             exported.append(Exported(out, "fp32", difference=difference))
@@ -83,8 +84,8 @@ def export_precisions(
     return exported
 
 
-def require_possible(precisions: Sequence[str], *, calibrated: bool) -> None:
-    """InputError for a precision that is not known, and for int8 without pictures to calibrate by."""
+def require_possible(precisions: Sequence[str], *, calibrated: bool, opset: int = OPSET) -> None:
+    """InputError for a precision that is not known, and for int8 without pictures to calibrate by or in old opsets."""
     for precision in precisions:
         if precision not in PRECISIONS:
             raise InputError(f"--precision {precision} is not known; there are {', '.join(PRECISIONS)}")
@@ -93,6 +94,8 @@ def require_possible(precisions: Sequence[str], *, calibrated: bool) -> None:
             "--precision int8 needs pictures like those that the model will see, to learn which values occur; name a "
             "training set with --calibrate, anything that rec= takes"
         )
+    if "int8" in precisions:
+        require_scale_for_each_channel(opset)
 
 
 def portable(meta: Mapping[str, Any]) -> dict[str, Any]:

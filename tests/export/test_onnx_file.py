@@ -1,5 +1,6 @@
 """ONNX files: any batch, equal to PyTorch, described by their metadata, and refused when they differ."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.onnx.operators import shape_as_tensor
 
 import recognition.export.onnx_file
 from recognition.errors import InputError
-from recognition.export.onnx_file import ParityError, export_onnx, require_exportable
+from recognition.export.onnx_file import Form, ParityError, export_network, export_onnx, require_exportable
 from recognition.weights import plain_state, weights_sha256
 from tests.filling import filled_backbone
 
@@ -126,3 +127,54 @@ def test_the_module_keeps_its_memory_format(tmp_path):
     module = filled_backbone("mbf_tiny").to(memory_format=torch.channels_last)
     export_onnx(module, tmp_path / "a.onnx", {})
     assert module.state_dict()["layers.0.layers.0.weight"].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_the_opset_is_the_one_that_was_asked_for(tmp_path, opset):
+    assert export_onnx(filled_backbone("mbf_tiny"), tmp_path / "a.onnx", {"image_size": 112}, opset=opset) < 2e-5
+    model = onnx.load(tmp_path / "a.onnx")
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+
+
+def test_a_network_that_has_no_form_in_an_opset_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"a\.onnx: not written, this network has no form in opset 11"):
+        export_onnx(filled_backbone("vit_tiny"), tmp_path / "a.onnx", {"image_size": 112}, opset=11)
+    assert not list(tmp_path.iterdir())
+
+
+class TwoHeads(nn.Module):
+    """Two inputs, two outputs, one of which may drift when it is traced."""
+
+    def __init__(self, drift=0.0):
+        super().__init__()
+        self.drift, self.weight = drift, nn.Parameter(torch.tensor([2.0]))
+
+    def forward(self, a_BN, b_BN):
+        return a_BN * self.weight + b_BN, b_BN - a_BN + (self.drift if torch.jit.is_tracing() else 0)
+
+
+FORM = Form(
+    inputs={"a": {0: "batch", 1: "length"}, "b": {0: "batch", 1: "length"}},
+    outputs={"sum": {0: "batch", 1: "length"}, "difference": {0: "batch", 1: "length"}},
+    tolerance=1e-3,
+    relative=False,
+)
+FEEDS = [{name: np.full((batch, 3), batch + place, np.float32) for place, name in enumerate("ab")} for batch in (2, 7)]
+
+
+def test_several_inputs_and_outputs_by_their_names(tmp_path):
+    assert export_network(TwoHeads(), tmp_path / "a.onnx", {"kind": "two"}, FORM, FEEDS[0], FEEDS) == 0
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
+    assert [entry.name for entry in session.get_inputs()] == ["a", "b"]
+    found = session.run(["difference", "sum"], {"b": np.ones((3, 5), np.float32), "a": np.full((3, 5), 4, np.float32)})
+    assert [np.unique(each).tolist() for each in found] == [[-3.0], [9.0]]
+    assert json.loads(session.get_modelmeta().custom_metadata_map["arcscale"])["kind"] == "two"
+
+
+@pytest.mark.parametrize(("drift", "is_kept"), [(0.9e-3, True), (1.1e-3, False)])
+def test_each_output_is_compared_and_absolutely_where_it_says_so(tmp_path, drift, is_kept):
+    large = [{name: value * np.float32(100) for name, value in feed.items()} for feed in FEEDS]
+    expected = contextlib.nullcontext() if is_kept else pytest.raises(ParityError, match=r"1\.1e-03 \(absolute\)")
+    with expected:
+        export_network(TwoHeads(drift), tmp_path / "a.onnx", {}, FORM, FEEDS[0], large)
+    assert (tmp_path / "a.onnx").is_file() is is_kept
