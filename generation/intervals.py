@@ -33,6 +33,19 @@ def interval(values_P: np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def paired_p(before_N: np.ndarray, after_N: np.ndarray) -> float:
+    """How likely the same pictures, bool (N,), change sides so unevenly by chance: McNemar's test, exact and two-sided.
+
+    1 where none changes. InputError where scipy is missing.
+    """
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise InputError("tests of significance need scipy: pip install -e '.[generation]'") from error
+    gained, lost = int((after_N & ~before_N).sum()), int((before_N & ~after_N).sum())
+    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
 def per_person(values_N: np.ndarray, people: np.ndarray) -> np.ndarray:
     """The mean of each person's values, in the order of their names; `people` (N,) says whose each is."""
     _, of_N = np.unique(people, return_inverse=True)

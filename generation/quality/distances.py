@@ -12,18 +12,17 @@ ROWS = 1024  # of a kernel matrix at a time
 def frechet_distance(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
     """|mean difference|^2 + tr(A + B - 2 (A B)^(1/2)) of the covariances A, B (Heusel et al. 2017, eq. 6).
 
-    The trace of the root is the sum of the roots of the eigenvalues of A^(1/2) B A^(1/2), which is symmetric.
-    InputError for fewer than two vectors, which have no covariance. Of fewer than D + 1 vectors it is much too large.
+    With A = X'X and B = Y'Y the trace of the root is the sum of the singular values of XY', which is as small as the
+    sets are, and exact where A and B have no full rank. InputError for fewer than two vectors, which have no
+    covariance. Of fewer than D + 1 vectors the distance is much too large.
     """
     if min(len(a_ND), len(b_ND)) < 2:
         raise InputError(f"a Fréchet distance needs two pictures or more of each set, not {len(a_ND)} and {len(b_ND)}")
     a_ND, b_ND = np.asarray(a_ND, np.float64), np.asarray(b_ND, np.float64)
-    a_DD, b_DD = (np.atleast_2d(np.cov(each, rowvar=False)) for each in (a_ND, b_ND))
-    values_D, vectors_DD = np.linalg.eigh(a_DD)
-    root_DD = (vectors_DD * np.sqrt(values_D.clip(0))) @ vectors_DD.T
-    shared_D = np.linalg.eigvalsh(root_DD @ b_DD @ root_DD).clip(0)
-    between = a_ND.mean(0) - b_ND.mean(0)
-    return max(0.0, float(between @ between + np.trace(a_DD) + np.trace(b_DD) - 2 * np.sqrt(shared_D).sum()))
+    between_D = a_ND.mean(0) - b_ND.mean(0)
+    x_MD, y_MD = (_root_of_covariance(each) for each in (a_ND, b_ND))
+    shared = float(np.linalg.svd(x_MD @ y_MD.T, compute_uv=False).sum())
+    return max(0.0, float(between_D @ between_D + (x_MD**2).sum() + (y_MD**2).sum() - 2 * shared))
 
 
 def kernel_distance(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
@@ -53,6 +52,12 @@ def inception_score(logits_NC: np.ndarray) -> float:
     mean_C = p_NC.mean(0)
     # A class that nobody is seen as adds nothing to either part.
     return float(np.exp((p_NC * log_p_NC).sum(1).mean() - (mean_C * np.log(mean_C.clip(np.finfo(float).tiny))).sum()))
+
+
+def _root_of_covariance(vectors_ND: np.ndarray) -> np.ndarray:
+    """X (M, D) with X'X the covariance, M the lesser of N and D."""
+    x_ND = (vectors_ND - vectors_ND.mean(0)) / (len(vectors_ND) - 1) ** 0.5
+    return np.linalg.qr(x_ND, "r") if len(x_ND) > x_ND.shape[1] else x_ND
 
 
 def _kernel_sum(a_ND: np.ndarray, b_ND: np.ndarray, *, same: bool = False) -> float:

@@ -168,7 +168,8 @@ class InceptionEyes:
 
     def __init__(self, path: Path) -> None:
         """From a local file; InputError where it holds another network."""
-        self.network = InceptionV3()
+        with torch.device("meta"):  # nothing is drawn at random that the file replaces
+            self.network = InceptionV3()
         fill(self.network, read_state(path), path)
         self.by = PUBLISHED.name_of(path)
 

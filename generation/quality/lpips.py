@@ -71,8 +71,7 @@ class Lpips(nn.Module):
     @torch.no_grad()
     def forward(self, a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
         """Eq. 1: squared differences of unit vectors, weighted by channel, averaged over places, added over layers."""
-        if min(a_BCHW.shape[2:]) < LEAST_SIDE:
-            raise InputError(f"LPIPS needs pictures of {LEAST_SIDE} pixels or more, not {min(a_BCHW.shape[2:])}")
+        require_side(min(a_BCHW.shape[2:]))
         distance_B = a_BCHW.new_zeros(len(a_BCHW))
         for place, (of_a, of_b) in enumerate(zip(self._seen(a_BCHW), self._seen(b_BCHW))):
             distance_B += ((of_a - of_b).square() * self.get_buffer(f"weight_{place}")).sum(1).mean((1, 2))
@@ -86,6 +85,12 @@ class Lpips(nn.Module):
             if place in self.taps:
                 out.append(x_BCHW / (x_BCHW.square().sum(1, keepdim=True) + EPSILON).sqrt())
         return out
+
+
+def require_side(side: int) -> None:
+    """InputError for pictures of which the networks leave nothing."""
+    if side < LEAST_SIDE:
+        raise InputError(f"LPIPS needs pictures of {LEAST_SIDE} pixels or more, not {side}")
 
 
 def open_lpips(path: Path) -> tuple[Lpips, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from recognition.embedding.network import file_sha256
@@ -46,7 +47,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Put the tensors of a file into a network and freeze it; those that it has no use for are left out.
+    """Make the tensors of a file those of a network, and freeze it; those that it has no use for are left out.
 
     InputError, with the first that is missing or of another shape.
     """
@@ -58,5 +59,6 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
             raise InputError(f"{path} holds no {key}: it is of another network")
         if state[key].shape != tensor.shape:
             raise InputError(f"{path}: {key} is {(*state[key].shape,)}, not {(*tensor.shape,)}: of another network")
-    module.load_state_dict({key: state.get(key, tensor) for key, tensor in wanted.items()})
+    found = {key: state[key].float() if key in state else torch.zeros_like(wanted[key], device="cpu") for key in wanted}
+    module.load_state_dict(found, assign=True)
     module.eval().requires_grad_(False)

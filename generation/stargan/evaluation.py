@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from generation.intervals import interval
+from generation.intervals import interval, paired_p
 from generation.pictures import batch_of
 from generation.stargan.attribute_judge import AttributeJudge
 from generation.stargan.attributes import Edit, edits_of
@@ -140,7 +140,7 @@ def epoch_table(epochs: Sequence[Row], measures: Sequence[Measure]) -> tuple[lis
 
 def edit_table(rows: Sequence[Row], measures: Sequence[Measure]) -> tuple[list[str], list[list[str]]]:
     """Names of the columns and the cells of the table by edit."""
-    head = ["edit", "pictures", "real", "target seen: untouched", "edited", "gain", "others kept"]
+    head = ["edit", "pictures", "real", "target seen: untouched", "edited", "gain", "p", "others kept"]
     body = [
         [
             row["edit"],
@@ -149,6 +149,7 @@ def edit_table(rows: Sequence[Row], measures: Sequence[Measure]) -> tuple[list[s
             _share(row["target_before"]),
             _share(row["target_after"]),
             _gain(row["gain"]),
+            "" if row["p"] is None else f"{row['p']:.2g}",
             _share(row["others_kept"]),
             *(as_told(measure, row["values"][measure.key]) for measure in measures),
         ]
@@ -163,7 +164,7 @@ def _row(each: Edited, measures: Sequence[Measure], judge: AttributeJudge | None
         "edit": each.edit.name,
         "pictures": len(shown.after),
         "real": len(shown.real),
-        **dict.fromkeys(("target_before", "target_after", "gain", "others_kept")),
+        **dict.fromkeys(("target_before", "target_after", "gain", "p", "others_kept")),
         "values": {measure.key: measure.value(shown) for measure in measures},
     }
     if judge is not None:
@@ -174,6 +175,7 @@ def _row(each: Edited, measures: Sequence[Measure], judge: AttributeJudge | None
             "target_before": float(held_before_N.mean()),
             "target_after": float(held_after_N.mean()),
             "gain": asdict(interval(held_after_N.astype(np.float64) - held_before_N)),
+            "p": paired_p(held_before_N, held_after_N),
             "others_kept": float((before_NA == after_NA)[:, others].mean()) if others else None,
         }
     return row
@@ -189,7 +191,7 @@ def _mean_row(rows: Sequence[Row], measures: Sequence[Measure]) -> dict[str, Any
         "edit": MEAN,
         "pictures": sum(row["pictures"] for row in rows),
         "real": sum(row["real"] for row in rows),
-        "gain": None,
+        **dict.fromkeys(("gain", "p")),
         **{key: mean([row[key] for row in rows]) for key in shares},
         "values": {measure.key: mean([row["values"][measure.key] for row in rows]) for measure in measures},
     }

@@ -121,11 +121,15 @@ def inception_measures(path: Path | None) -> list[Measure]:
     ]
 
 
-def likeness_measures(path: Path | None) -> list[Measure]:
-    """LPIPS between a picture and its edit, by the network in a local file; InputError where it holds another one."""
+def likeness_measures(path: Path | None, side: int) -> list[Measure]:
+    """LPIPS between a picture and its edit, by the network in a local file; InputError where it holds another one.
+
+    Or where pictures, `side` pixels wide, are too small for it.
+    """
     title = "LPIPS to the untouched"
     if path is None:
         return [Measure("lpips", title, why=lpips.ALEXNET.how("--lpips"))]
+    lpips.require_side(side)
     network, by = lpips.open_lpips(path)
     return [
         Measure("lpips", title, by=by, of=lambda shown: lpips.mean_lpips(network, shown.before, shown.after, BATCH))

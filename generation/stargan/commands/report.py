@@ -60,7 +60,7 @@ def run(given: argparse.Namespace) -> None:
     embed, by = (None, None) if given.recogniser is None else (embed_with(given.recogniser), f"{given.recogniser}")
     measures = [
         *inception_measures(given.inception),
-        *likeness_measures(given.lpips),
+        *likeness_measures(given.lpips, checkpoint.image_size),
         *identity_measures(embed, by),
         *picture_measures(),
     ]

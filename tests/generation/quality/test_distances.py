@@ -95,6 +95,12 @@ def test_inception_score_by_hand():
     assert inception_score(logits + 1000) == pytest.approx(1.5**0.75 * 0.5**0.25)
 
 
+def test_inception_score_is_a_mean_over_pictures():
+    p_NC = np.array([[0.75, 0.25], [0.5, 0.5], [0.1, 0.9]])
+    divergences = [sum(p * np.log(p / q) for p, q in zip(row, p_NC.mean(0))) for row in p_NC]
+    assert inception_score(np.log(p_NC)) == pytest.approx(np.exp(np.mean(divergences)))
+
+
 def test_a_class_that_nobody_is_seen_as():
     assert inception_score(np.array([[2000.0, 0, -2000], [0, 2000, -2000]])) == pytest.approx(2)
 

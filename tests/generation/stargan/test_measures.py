@@ -21,6 +21,7 @@ from generation.stargan.measures import (
     missing_lines,
     picture_measures,
 )
+from recognition.errors import InputError
 from tests.generation.quality.drawn_weights import drawn_pixels
 from tests.generation.stargan.drawn_networks import write_alexnet, write_inception
 
@@ -64,6 +65,7 @@ def test_face_fid_rises_with_blur_and_with_noise():
 
 
 def test_fid_kid_and_score_are_those_of_what_inception_sees(tmp_path, monkeypatch):
+    monkeypatch.setattr(measures.inception, "SIDE", 75)  # the least, for speed
     path = write_inception(tmp_path / "inception.pth")
     eyes = InceptionEyes(path)
     after, real = (eyes(each).numpy() for each in (SHOWN.after, SHOWN.real))
@@ -85,10 +87,12 @@ def test_fid_kid_and_score_are_those_of_what_inception_sees(tmp_path, monkeypatc
 
 def test_lpips_is_between_a_picture_and_its_edit(tmp_path):
     path = write_alexnet(tmp_path / "alexnet.pth")
-    (measure,) = likeness_measures(path)
+    (measure,) = likeness_measures(path, 32)
     network, _ = open_lpips(path)
     assert measure.value(SHOWN) == pytest.approx(network(SHOWN.before, SHOWN.after).mean().item())
     assert "AlexNet" in measure.by
+    with pytest.raises(InputError, match="32 pixels or more, not 16"):
+        likeness_measures(path, 16)
 
 
 def test_change_and_what_comes_back():
@@ -98,7 +102,7 @@ def test_change_and_what_comes_back():
 
 
 def test_without_networks_nothing_is_made_up():
-    found = [*inception_measures(None), *likeness_measures(None), *identity_measures(None, None)]
+    found = [*inception_measures(None), *likeness_measures(None, 16), *identity_measures(None, None)]
     assert [measure.key for measure in found] == ["fid", "kid", "inception_score", "lpips", "face_fid", "identity_cos"]
     assert {measure.value(SHOWN) for measure in found} == {None}
     lines = missing_lines(found)
