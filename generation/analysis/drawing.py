@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from generation.analysis.faces import AnalysedFace
 from generation.analysis.landmarks import IN_68, IN_68_3D, IN_106
+from generation.parsing.overlay import COLOURS
 from generation.pose import rotation_matrices
 from recognition.faces.detection import resized
 from recognition.heads.classes import NAMES
@@ -32,12 +32,6 @@ LITTLE = 0.1
 FINER = 2  # drawn so many times as large, then made smaller: lines without steps
 
 
-def class_colours() -> np.ndarray:
-    """A colour of each class, uint8 (19, 3); neighbours in the list are far apart on the colour wheel."""
-    wheel = [colorsys.hsv_to_rgb(index * 0.381966 % 1, 0.75 if index % 2 else 0.5, 1.0) for index in range(len(NAMES))]
-    return np.round(np.array(wheel) * 255).astype(np.uint8)
-
-
 def mask_over(pixels_HWC: np.ndarray, faces: Sequence[AnalysedFace]) -> tuple[np.ndarray, np.ndarray | None]:
     """The picture with its faces' parts in their colours, and the classes, uint8 (H, W); None where nothing was parsed.
 
@@ -50,7 +44,7 @@ def mask_over(pixels_HWC: np.ndarray, faces: Sequence[AnalysedFace]) -> tuple[np
     for mask in reversed(masks):
         mask.laid_on(classes_HW)
     share_HW1 = np.where(classes_HW > 0, MASK_SHARE, 0.0)[..., None]
-    mixed_HWC = pixels_HWC * (1 - share_HW1) + class_colours()[classes_HW] * share_HW1
+    mixed_HWC = pixels_HWC * (1 - share_HW1) + COLOURS[classes_HW] * share_HW1
     return np.rint(mixed_HWC).astype(np.uint8), classes_HW
 
 
@@ -171,7 +165,7 @@ def _entries(faces: Sequence[AnalysedFace], classes_HW: np.ndarray | None) -> li
         said += AXES
     if classes_HW is not None:
         there = np.unique(classes_HW[classes_HW > 0]).tolist()
-        said += [(NAMES[index], tuple(class_colours()[index].tolist())) for index in there]
+        said += [(NAMES[index], tuple(COLOURS[index].tolist())) for index in there]
     return said or [("no face found", PAPER)]
 
 

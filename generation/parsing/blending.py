@@ -63,6 +63,23 @@ def blend_back(
     return out[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
+def lay_back(
+    photo_HWC: np.ndarray, before_SSC: np.ndarray, edited_SSC: np.ndarray, matrix_23: np.ndarray, region_SS: np.ndarray,
+    *, feather: int = FEATHER,
+) -> np.ndarray:  # fmt: skip
+    """A photo with what an edit has changed in a crop of it added, uint8 (H, W, 3); arguments as of `blend_back`.
+
+    A crop that is smaller than what it was cut out of lends its changes, and the photo keeps its own detail.
+    """
+    photo, before, edited = (
+        torch.from_numpy(np.array(each)).permute(2, 0, 1)[None].float() for each in (photo_HWC, before_SSC, edited_SSC)
+    )
+    weight = feathered(torch.from_numpy(np.array(region_SS, dtype=np.float32))[None, None], feather)
+    matrix_123 = torch.from_numpy(np.asarray(matrix_23, np.float64))[None]
+    out = photo + uncrop(edited - before, matrix_123, torch.zeros_like(photo), weight)
+    return out[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
 def within(img_BCHW: Tensor, region_B1HW: Tensor, *, elsewhere: float = 0.5) -> Tensor:
     """Pictures of which only a region is to be seen, the rest in one grey; what an identity loss may be shown."""
     return img_BCHW * region_B1HW + elsewhere * (1 - region_B1HW)

@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from generation.parsing.blending import FACE, lay_back
+from generation.parsing.opening import open_parser
 from generation.pictures import batch_of, middle_pixels, pixels_of
 from generation.stargan.asked import Asked
 from generation.stargan.attribute_judge import AttributeJudge
@@ -18,10 +20,13 @@ from generation.stargan.attributes import read_attributes
 from generation.stargan.boards import save_sheet, sheet_of
 from generation.stargan.checkpoint import read_checkpoint
 from generation.stargan.editing import BATCH, edited
+from recognition.data.decode import upright_image
 from recognition.data.sources.files import IMAGE_SUFFIXES, read_image_file
 from recognition.errors import InputError
 from recognition.grid import save_png
+from recognition.heads.classes import NAMES
 
+REGIONS = (*FACE, "hair")
 SHEET, MOST_ON_SHEET = "sheet.png", 16
 LabelsOf = Callable[[Sequence[Path], Tensor], np.ndarray]
 
@@ -35,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--have", nargs="+", default=[], metavar="ATTR=1", help="what all of them have, or not, as far as you know it")
     add("--attr_path", type=Path, metavar="FILE", help="table of what each of them has, in CelebA's form")
     add("--judge", type=Path, metavar="FILE", help="of launch/edits.py judge: says what each of them has")
+    add("--parser", type=Path, metavar="FILE", help="BiSeNet: lays what an edit changes back on the whole pictures")
+    add("--regions", nargs="+", choices=NAMES, default=REGIONS, metavar="CLASS", help="where (default: face and hair)")
     add("--crop_size", type=int, metavar="N", help="side of the middle square (default: the largest)")
     add("--out", type=Path, required=True, help="folder to write into; pictures keep their names")
 
@@ -46,6 +53,8 @@ def run(given: argparse.Namespace) -> None:
     asked = Asked(checkpoint.attributes, checkpoint.exclusive)
     wanted, have = asked.values(given.wanted, "--set"), asked.values(given.have, "--have")
     labels_of = _labels_of(given, asked, wanted, have)
+    parser = None if given.parser is None else open_parser(given.parser)
+    classes = [NAMES.index(name) for name in given.regions]
     paths = list(picture_paths(given.pictures))
     names = _names(paths)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -62,7 +71,11 @@ def run(given: argparse.Namespace) -> None:
             before = batch_of([pixels for _, pixels in some])
             targets_BA = asked.targets(labels_of([path for path, _ in some], before), wanted)
             for (path, pixels_HWC), made_HWC in zip(some, pixels_of(edited(generator, before, targets_BA)).numpy()):
-                save_png(given.out / names[path], made_HWC)
+                whole_HWC = made_HWC
+                if parser is not None:
+                    region_SS = np.isin(parser(pixels_HWC), classes)
+                    whole_HWC, made_HWC = _laid_back(path, pixels_HWC, made_HWC, region_SS, given.crop_size)
+                save_png(given.out / names[path], whole_HWC)
                 shown.append([pixels_HWC, made_HWC])
             done += len(some)
     if not done:
@@ -108,6 +121,22 @@ def picture_paths(given: Sequence[Path]) -> Iterator[Path]:
             yield path
         else:
             raise InputError(f"{path} does not exist; give picture files, or folders of them")
+
+
+def _laid_back(
+    path: Path, before_SSC: np.ndarray, edited_SSC: np.ndarray, region_SS: np.ndarray, crop_size: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What an edit changes inside a region, on the whole picture and on the square that it was made of."""
+    photo_HWC = np.asarray(upright_image(read_image_file(str(path)), lambda: str(path)))
+    side, (height, width) = len(before_SSC), photo_HWC.shape[:2]
+    crop = min(height, width) if crop_size is None else crop_size
+    left, top = round((width - crop) / 2), round((height - crop) / 2)
+    scale = side / crop
+    # Pixels are areas: the square's first one begins at its edge.
+    shift = 0.5 * scale - 0.5
+    matrix_23 = np.array([[scale, 0, shift - left * scale], [0, scale, shift - top * scale]])
+    whole = lay_back(photo_HWC, before_SSC, edited_SSC, matrix_23, region_SS)
+    return whole, lay_back(before_SSC, before_SSC, edited_SSC, np.eye(2, 3), region_SS)
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from generation.analysis.drawing import AXES, BOX, LANDMARKS, PAPER, annotated, class_colours, label_of, mask_over
+from generation.analysis.drawing import AXES, BOX, LANDMARKS, PAPER, annotated, label_of, mask_over
 from generation.analysis.faces import AnalysedFace, Pose
 from generation.analysis.gender_age import GenderAge
 from generation.analysis.landmarks import Landmarks
 from generation.analysis.parts import FaceMask
+from generation.parsing.overlay import COLOURS
 from recognition.heads.classes import Class
 
 GREY = np.full((300, 400, 3), 128, np.uint8)
@@ -58,7 +59,7 @@ def test_parts_are_blended_in_and_the_surer_face_is_in_front():
     assert classes[25, 25] == Class.SKIN
     assert classes[35, 35] == Class.HAIR
     assert classes.sum() == 400 * Class.SKIN + 300 * Class.HAIR
-    colour = class_colours()[Class.SKIN].astype(int)
+    colour = COLOURS[Class.SKIN].astype(int)
     np.testing.assert_allclose(shown[15, 15], 128 * 0.55 + colour * 0.45, atol=0.5)
     np.testing.assert_array_equal(shown[100:], GREY[100:])
     same, nothing = mask_over(GREY, [face()])
@@ -67,7 +68,7 @@ def test_parts_are_blended_in_and_the_surer_face_is_in_front():
 
 
 def test_classes_have_colours_of_their_own():
-    colours = class_colours().astype(int)
+    colours = COLOURS.astype(int)
     apart = np.abs(colours[:, None] - colours[None]).max(-1) + 255 * np.eye(len(colours), dtype=int)
     assert colours.shape == (19, 3)
     assert apart.min() >= 20

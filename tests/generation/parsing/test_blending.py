@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_cdt
 
-from generation.parsing.blending import FACE, blend_back, feathered, region, within
+from generation.parsing.blending import FACE, blend_back, feathered, lay_back, region, within
 from recognition.errors import InputError
 from recognition.faces.alignment import similarity, template_points, warp
 from recognition.heads.classes import NAMES
@@ -97,3 +97,24 @@ def test_a_crop_and_its_region_have_one_size():
         blend_back(np.zeros((9, 9, 3), np.uint8), np.zeros((8, 8, 3), np.uint8), np.eye(3)[:2], np.ones((7, 7), bool))
     with pytest.raises(ValueError, match="at least 1 pixel, not 0"):
         feathered(torch.ones(1, 1, 2, 2), 0)
+
+
+def test_what_an_edit_changes_is_laid_on_the_photos_own_detail():
+    draw = np.random.default_rng(0)
+    photo = draw.integers(60, 200, (96, 96, 3), dtype=np.uint8)
+    before = draw.integers(60, 200, (48, 48, 3), dtype=np.uint8)
+    inside, matrix = blob(), np.array([[0.5, 0, -0.25], [0, 0.5, -0.25]])
+    assert (lay_back(photo, before, before, matrix, inside) == photo).all()
+    out = lay_back(photo, before, before + np.uint8(30), matrix, inside, feather=2)
+    distance = distance_transform_cdt(np.pad(inside, 1), "chessboard")[1:-1, 1:-1].repeat(2, 0).repeat(2, 1)
+    assert (out[distance == 0] == photo[distance == 0]).all()
+    assert (out[distance >= 4] == photo[distance >= 4] + 30).all()
+    between = out.astype(int) - photo
+    assert between.min() >= 0
+    assert between.max() == 30
+
+
+def test_changes_end_where_a_byte_does():
+    photo, before = np.full((8, 8, 3), 250, np.uint8), np.zeros((8, 8, 3), np.uint8)
+    out = lay_back(photo, before, before + np.uint8(90), np.eye(2, 3), np.ones((8, 8), bool), feather=1)
+    assert out.max() == 255

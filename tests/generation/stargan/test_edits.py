@@ -17,6 +17,7 @@ from generation.stargan.measures import identity_measures, missing_lines, pictur
 from generation.stargan.pictures import TEST, open_pictures
 from launch import edits as command
 from recognition.errors import InputError
+from recognition.heads import NAMES as CLASSES
 from tests.commands import run as run_command
 from tests.generation.stargan.small_gan import NAMES, labels, pixels, run, write_celeba
 
@@ -230,3 +231,20 @@ def test_nothing_that_can_be_read(trained, tmp_path, monkeypatch, capfd):
     words = ("edit", trained, tmp_path / "a.png", "--set", "Male=1", "Young=0", "--out", tmp_path / "out")
     assert run_edits(monkeypatch, *words) == 2
     assert "none of the 1 pictures could be read" in capfd.readouterr().err
+
+
+def test_an_edit_is_laid_back_where_the_parser_sees_a_region(trained, tmp_path, monkeypatch):
+    """A wide photo, of which the generator sees the middle square: hair is its left half."""
+    monkeypatch.setattr("generation.stargan.commands.edit.edited", lambda _, before, __: (before + 0.2).clamp(0, 1))
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:, :8] = CLASSES.index("hair")
+    monkeypatch.setattr("generation.stargan.commands.edit.open_parser", lambda path: lambda pixels: mask)
+    photo = np.random.default_rng(0).integers(0, 150, (64, 128, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    words = ("edit", trained, tmp_path / "photo.png", "--set", "Male=1", "Young=0", "--parser", "p.pth")
+    assert run_edits(monkeypatch, *words, "--regions", "hair", "--out", tmp_path / "out") == 0
+    changed = (np.asarray(Image.open(tmp_path / "out" / "photo.png")).astype(int) - photo).mean(2)
+    assert changed.shape == (64, 128)
+    assert (changed[:, :32] == 0).all()  # beside the square
+    assert (changed[:, 64:] == 0).all()  # the square's right half, and beyond it
+    assert changed[28:36, 50:54].min() >= 50  # in the middle of the hair: 0.2 of 255
