@@ -40,8 +40,8 @@ class BiSeNet(nn.Module):
     def forward(self, img01_BCHW: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         height, width = img01_BCHW.shape[2:]
-        # Pictures come from arrays with the channels last. With these and few channels oneDNN's backward pass (torch
-        # 2.13, CPU, width 4) writes beyond its memory: "free(): invalid next size".
+        # Arrays have their channels last. With these, and few of them, oneDNN's backward pass (torch 2.13, on a
+        # CPU, width 4) writes beyond its memory: "free(): invalid next size".
         x_BCHW = ((img01_BCHW - self.mean) / self.std).contiguous()
         if self.enlarge > 1:
             x_BCHW = F.interpolate(x_BCHW, (height * self.enlarge, width * self.enlarge), mode="bilinear")

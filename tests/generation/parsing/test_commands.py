@@ -42,8 +42,23 @@ def test_draw_and_train_in_a_process_of_its_own(tmp_path, monkeypatch, capfd):
 
 def test_evaluate_counts_as_the_parser_does(trained, faces, tmp_path, monkeypatch, capfd):
     path = tmp_path / "figures.json"
-    assert not run(parsing, "evaluate", trained, faces, "--test_size", 4, "--json", path, monkeypatch=monkeypatch)
+    assert not run(
+        parsing,
+        "evaluate",
+        trained,
+        faces,
+        "--test_size",
+        4,
+        "--json",
+        path,
+        "--sheet",
+        tmp_path / "a.png",
+        monkeypatch=monkeypatch,
+    )
     figures = json.loads(path.read_text())
+    factor = 96 // SIDE  # so small pictures are enlarged
+    sheet = np.asarray(Image.open(tmp_path / "a.png"))[:96:factor, :96:factor]
+    assert np.array_equal(sheet, face(12)[0])
     both = [(mask, open_parser(trained)(pixels)) for pixels, mask in map(face, range(12, 16))]
     truth, found = (np.stack(each) for each in zip(*both))
     for name, number in (("background", 0), ("skin", 1), ("hair", 17)):

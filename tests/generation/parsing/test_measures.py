@@ -66,3 +66,11 @@ def test_easy_pixels_have_no_gradient():
     mask[0, 1, 2] = 1
     hard_pixel_loss(logits, mask).backward()
     assert (logits.grad.abs().sum(1)[0] > 0).nonzero().tolist() == [[1, 2]]
+
+
+def test_where_few_pixels_are_hard_the_hardest_count():
+    mask = torch.zeros(1, 8, 8, dtype=torch.int64)
+    logits = torch.tensor([0.8, 0.2]).log()[None, :, None, None].repeat(1, 1, 8, 8)
+    logits[0, :, 0, 0] = logits[0, :, 0, 0].flip(0)  # one is wrong, and a 16th are four
+    wanted = (-math.log(0.2) - 3 * math.log(0.8)) / 4
+    assert hard_pixel_loss(logits, mask).item() == pytest.approx(wanted, rel=1e-6)
