@@ -25,8 +25,12 @@ GENERATOR = (
     *("--g_lr", 6e-4, "--d_lr", 6e-4, "--ema_decay", 0.99, "--num_epochs", 3, "--save_interval", 1),
     *("--threads", 1, "--num_workers", 1),
 )
-PARSER = ("--image_size", SIDE, "--threads", 1, "--num_workers", 1)
-SHOWN = 8  # pictures that are edited, parsed and analysed at the end
+PARSER = (
+    *("--image_size", SIDE, "--width", 12, "--enlarge", 4, "--batch_size", 8, "--steps", 300, "--plain"),
+    *("--optimizer", "adamw", "--lr", 6e-3, "--head_lr_factor", 1, "--warmup_steps", 20, "--eval_every", 150),
+    *("--threads", 1, "--num_workers", 1),
+)
+SHOWN = 8  # pictures that are parsed, analysed and edited at the end
 
 
 def main() -> None:
@@ -54,8 +58,17 @@ def main() -> None:
         report=[("edits.py", "report", run, "--data", faces, *judges, "--max_pictures", 100, "--out", out / "report")],
         export=[("export.py", run, "--out", onnx, "--int8", "--calibrate", faces, *measured)],
     )
+    command("parsing.py", "evaluate", parsing, faces, "--json", out / "parsed.json", "--sheet", out / "parsed.png")
+    photos, edited, analysed = (out / name for name in ("photos", "edited", "analysed"))
+    command("edits.py", "draw", photos, "--pictures", SHOWN, "--size", 160, "--seed", given.seed + 1)
+    wanted = ("--set", "Blond_Hair=1", "--judge", judge, "--parser", parsing)
+    command("edits.py", "edit", run, photos / "images", *wanted, "--out", edited)
+    models = ("--detector", photos / "faces.json", "--parser", parsing, "--recogniser", recogniser)
+    command("analyze.py", photos / "images", "--out", analysed, *models)
     print(f"\ndone in {time.perf_counter() - started:.0f} s")
     print(f"edits:       {out / 'report' / 'index.html'}")
+    print(f"parsing:     {out / 'parsed.png'}")
+    print(f"analysis:    {analysed / 'index.html'}")
     print(f"ONNX files:  {onnx.with_name('table.md')}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from recognition.grid import save_png
 from recognition.heads import aligned, attributes, draw_person, draw_scene, render
 from recognition.records.layout import new_folder
 
-PICTURES, MASKS = "images", "masks"
+PICTURES, MASKS, FACES = "images", "masks", "faces.json"
 HEAD, ALIGNED = "head", "aligned"  # with shoulders; or the face on ArcFace's template, as recognisers see it
 
 
@@ -46,11 +47,16 @@ class DrawnFaces:
 
 @dataclass(frozen=True, eq=False)
 class DrawnFace:
-    """One of them: uint8 (S, S, 3) RGB, the class of each pixel, uint8 (S, S), and the attributes by name."""
+    """One of them: uint8 (S, S, 3) RGB, the class of each pixel, uint8 (S, S), the attributes by name, and where it is.
+
+    `box_4` and `points_52` are in pixels of the picture, as of recognition/heads/picture.py.
+    """
 
     pixels_HWC: np.ndarray
     mask_HW: np.ndarray
     attributes: dict[str, bool]
+    box_4: np.ndarray
+    points_52: np.ndarray
 
 
 def draw_face(drawn: DrawnFaces, number: int) -> DrawnFace:
@@ -60,15 +66,17 @@ def draw_face(drawn: DrawnFaces, number: int) -> DrawnFace:
     pitch, yaw, roll = scene.pose_deg
     scene = replace(scene, pose_deg=(pitch / 2, yaw, roll / 2))
     picture = (render if drawn.framing == HEAD else aligned)(person, scene, drawn.size)
-    return DrawnFace(picture.pixels_HWC, picture.mask_HW, attributes(person, scene))
+    has = attributes(person, scene)
+    return DrawnFace(picture.pixels_HWC, picture.mask_HW, has, picture.box_4, picture.points_52)
 
 
 def draw_faces(out: Path, drawn: DrawnFaces, *, workers: int | None = None, masks: bool = False) -> dict[str, float]:
-    """Write them into the new folder `out`; the share of pictures with each attribute.
+    """Write them, with the places of the faces (faces.json), into the new folder `out`; the share of each attribute.
 
     InputError where `out` holds something already.
     """
     rows: list[tuple[str, dict[str, bool]]] = []
+    places: dict[str, dict[str, list]] = {}
     with new_folder(out) as aside:
         (aside / PICTURES).mkdir()
         if masks:
@@ -81,6 +89,8 @@ def draw_faces(out: Path, drawn: DrawnFaces, *, workers: int | None = None, mask
             if masks:
                 save_png(aside / MASKS / name, face.mask_HW)
             rows.append((name, face.attributes))
+            places[name] = {"box": face.box_4.round(2).tolist(), "points": face.points_52.round(2).tolist()}
+        write_text(aside / FACES, json.dumps(places) + "\n")
         names = list(rows[0][1])
         lines = [f"{name} {' '.join('1' if has[each] else '-1' for each in names)}\n" for name, has in rows]
         write_text(aside / TABLES[1], f"{len(rows)}\n{' '.join(names)}\n{''.join(lines)}")

@@ -13,11 +13,13 @@ from generation.parsing.batches import MaskBatch
 from generation.parsing.bisenet import BiSeNet
 from generation.parsing.checkpoint import read_checkpoint
 from generation.parsing.config import ParsingConfig
+from generation.parsing.evaluation import evaluate, figures
+from generation.parsing.masks import open_masks
 from generation.parsing.opening import open_network, open_parser
 from generation.parsing.step import ParsingStep, parameter_groups
 from recognition.errors import InputError, Stopped
 from recognition.runtime import Runtime
-from tests.generation.parsing.small_faces import SMALL, face, run, write_faces
+from tests.generation.parsing.small_faces import SIDE, SMALL, face, run, write_faces
 from tests.generation.posecontrol.test_resume import same
 from tests.ranks import run_ranks
 
@@ -152,3 +154,16 @@ def test_masks_seen_whole_are_those_of_the_network(trained):
     pixels, _ = face(101)
     img = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
     assert np.array_equal(open_parser(trained)(pixels), net(img)[0].argmax(0).numpy())
+
+
+@pytest.mark.parametrize("enlarge", [1, 2])
+def test_what_is_read_again_is_as_good_as_the_run_said(enlarge, faces, tmp_path):
+    folder = run(faces, tmp_path, steps=30, eval_every=30, optimizer="adamw", lr=1e-2, width=8, enlarge=enlarge)
+    row = read_checkpoint(folder)["history"][-1]
+    assert row["miou"] > 0.3
+    test = open_masks(faces, SIDE).split("test", SMALL["test_size"])
+    plain = BiSeNet(width=8, enlarge=enlarge)
+    plain.load_state_dict(torch.load(folder / "parser.pth", weights_only=True))
+    for net in (open_network(folder / "last.pth")[0], plain):
+        found = figures(evaluate(net, test, device=torch.device("cpu")))
+        assert (found["miou"], found["accuracy"]) == (row["miou"], row["accuracy"])

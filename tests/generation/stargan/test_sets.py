@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from generation.analysis.known import KnownFaces
 from generation.stargan.attributes import HAIR
 from generation.stargan.commands import draw, pack
 from generation.stargan.drawing import DrawnFaces, draw_face, draw_faces
@@ -34,6 +35,9 @@ def test_drawn_faces_have_the_attributes_that_the_table_says(tmp_path, capsys):
         mask = np.asarray(Image.open(tmp_path / "set" / "masks" / f"{index + 1:06}.png"))
         assert (mask == face.mask_HW).all()
         assert (mask == Class.SKIN).mean() > 0.05
+        known = KnownFaces.read(tmp_path / "set" / "faces.json").of(f"{index + 1:06}.png")
+        assert known[0].box_4 == pytest.approx(face.box_4, abs=0.01)
+        assert known[0].points_52 == pytest.approx(face.points_52, abs=0.01)
     assert (found.labels_NA[:, [found.names.index(name) for name in HAIR]].sum(1) <= 1).all()
     with pytest.raises(InputError, match="set"):
         draw_faces(tmp_path / "set", DrawnFaces(1, 32))
