@@ -1,6 +1,8 @@
 # make demo   train, verify and export on real faces, from nothing, on a CPU
 # make demo-identity   people who do not exist: recognisers, a VAE, a transformer, and what the identity loss is worth
 # make demo-pose   people who do not exist, turned to other angles, and what that does for a recogniser
+# make demo-editing   people who do not exist, with other hair, parsed, analysed; the generator as ONNX of 8 bits
+# make demo-all   all demonstrations that have not run, and one page that links them
 # make test   the test suite (make test EXTRAS=test,dali adds the DALI loader, a 1 GB download)
 # make soak   the tests that take long (a kill at every step, fifty ends), and ten minutes of random faults
 # make fuzz   ten thousand damaged record sets, each refused or read with every image accounted for
@@ -12,7 +14,7 @@ BIN := $(VENV)/bin
 comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo demo-identity demo-pose test soak fuzz lint interop clean
+.PHONY: demo demo-identity demo-pose demo-editing demo-all test soak fuzz lint interop clean
 
 demo: $(STAMP)
 	$(BIN)/python launch/demo.py
@@ -24,6 +26,14 @@ demo-identity:
 demo-pose:
 	$(MAKE) $(VENV)/.installed-generation EXTRAS=generation
 	$(BIN)/python launch/demo_pose.py
+
+demo-editing:
+	$(MAKE) $(VENV)/.installed-generation EXTRAS=generation
+	$(BIN)/python launch/demo_editing.py
+
+demo-all:
+	$(MAKE) $(VENV)/.installed-generation EXTRAS=generation
+	$(BIN)/python launch/demo_all.py
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)

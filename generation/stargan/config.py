@@ -9,8 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from generation.precision import AMP_DTYPES, AUTO
 from generation.stargan.pictures import LAYOUTS
 from recognition.errors import InputError
@@ -135,6 +133,10 @@ class StarGANConfig:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings of a YAML file by their flags' names, in whatever sections; InputError for one that is not known."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise InputError("--config needs PyYAML: pip install -e '.[generation]'") from error
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
