@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from generation.precision import AMP_DTYPES, AUTO
+from generation.settings import REQUEUE, require_below_1, require_choices, require_least, require_positive
 from recognition.errors import InputError
 
 OF_THE_MODEL = ("width", "enlarge")
 OPTIMIZERS = ("sgd", "adamw")
-CHOICES = {"optimizer": OPTIMIZERS, "amp_dtype": AMP_DTYPES, "requeue": ("usr1", "always", "never")}
+CHOICES = {"optimizer": OPTIMIZERS, "amp_dtype": AMP_DTYPES, "requeue": REQUEUE}
 _AT_LEAST_1 = ("image_size", "width", "enlarge", "batch_size", "steps", "eval_every", "log_every", "num_workers")
 _NOT_NEGATIVE = ("warmup_steps", "weight_decay", "threads", "cache_mb", "seed")
 
@@ -61,18 +62,11 @@ class ParsingConfig:
     collective_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        for key, choices in CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise InputError(f"--{key} {getattr(self, key)}: choose from {', '.join(choices)}")
-        for keys, least in ((_AT_LEAST_1, 1), (_NOT_NEGATIVE, 0)):
-            for key in keys:
-                if not getattr(self, key) >= least:
-                    raise InputError(f"--{key} {getattr(self, key)}: must be at least {least}")
-        for key in ("lr", "head_lr_factor", "power"):
-            if not getattr(self, key) > 0:
-                raise InputError(f"--{key} {getattr(self, key)}: must be above 0")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"--momentum {self.momentum}: must be from 0 to below 1")
+        require_choices(self, CHOICES)
+        require_least(self, _AT_LEAST_1, 1)
+        require_least(self, _NOT_NEGATIVE, 0)
+        require_positive(self, ("lr", "head_lr_factor", "power"))
+        require_below_1(self, ("momentum",))
         if self.warmup_steps >= self.steps:
             raise InputError(f"--warmup_steps {self.warmup_steps}: must be below --steps {self.steps}")
 

@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 
 from generation.parsing.bisenet import BiSeNet
-from generation.parsing.checkpoint import checked, fill, is_checkpoint
+from generation.parsing.checkpoint import checked, is_checkpoint
 from generation.parsing.evaluation import classes_of
 from generation.parsing.export import ONNX_FORMAT
 from generation.pictures import img01_of
 from generation.run_folder import checkpoint_at
+from generation.torch_checkpoint import fill
 from recognition.errors import InputError
 from recognition.heads.classes import NAMES
 from recognition.onnx_session import open_session

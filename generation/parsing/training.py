@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from generation.parsing.batches import MaskBatches
-from generation.parsing.checkpoint import FORMAT, ParsingCheckpoint, fill, new_net, read_checkpoint
+from generation.parsing.checkpoint import FORMAT, ParsingCheckpoint, new_net, read_checkpoint
 from generation.parsing.config import OF_THE_MODEL, ParsingConfig
 from generation.parsing.evaluation import evaluate, figures
 from generation.parsing.masks import TEST, TRAIN, MaskedPictures, open_masks
 from generation.parsing.step import ParsingStep, StepOutput
 from generation.precision import AUTO, amp_precision
 from generation.run_folder import BEST, LAST, checkpoint_meant, holding_folder, stop_here, written_or_told
+from generation.torch_checkpoint import fill
 from recognition.atomic import write_text
 from recognition.collectives import all_reduce_sum
 from recognition.environment import was_restarted

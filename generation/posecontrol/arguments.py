@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from generation.arguments import Flags, flag_parser, parsed
 from generation.posecontrol.config import CHOICES, PoseControlConfig
+from generation.settings import HELPS
 
 METAVARS = {"recogniser": "RUN", "identity_recogniser": "RUN", "encoder_weights": "FILE", "resume": "CHECKPOINT"}
 GROUPS = {
@@ -52,19 +53,19 @@ GROUPS = {
         "identity_recogniser": "that it looks through, if not the encoder's",
     },
     "other": {
-        "use_amp": "mixed precision",
-        "amp_dtype": "of --use_amp; auto is bf16 where the device has it",
+        "use_amp": HELPS["use_amp"],
+        "amp_dtype": HELPS["amp_dtype"],
         "gradient_accumulation_steps": "passes of a step",
-        "resume": "checkpoint to go on from, or `auto`: the newest in save_dir, if any",
+        "resume": HELPS["resume"],
         "save_dir": "folder for checkpoints, curves and the report",
         "log_dir": "TensorBoard's folder",
         "save_interval": "epochs between checkpoints that are kept",
-        "log_every": "steps between two lines of the log",
-        "device": "auto, cpu or cuda",
-        "threads": "CPU threads a rank computes with; 0 shares the cores among the ranks",
-        "requeue": "signals on which a SLURM job is queued again",
-        "data_timeout_s": "seconds without a picture read after which a run ends",
-        "collective_timeout_s": "seconds after which a rank that does not answer is given up",
+        "log_every": HELPS["log_every"],
+        "device": HELPS["device"],
+        "threads": HELPS["threads"],
+        "requeue": HELPS["requeue"],
+        "data_timeout_s": HELPS["data_timeout_s"],
+        "collective_timeout_s": HELPS["collective_timeout_s"],
     },
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from generation.posecontrol.config import model_arguments
 from generation.posecontrol.control_net import ImageControlNet
 from generation.posecontrol.encoders import CNN, TIMM, UNTRAINED
 from generation.run_folder import checkpoint_at
+from generation.torch_checkpoint import TorchCheckpoint, require_parts
 from recognition.errors import InputError
 from recognition.weights import read_torch_file
 
@@ -24,15 +23,13 @@ KEYS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class PoseCheckpoint:
+class PoseCheckpoint(TorchCheckpoint):
     """What is in a checkpoint, by the names in KEYS."""
 
-    path: Path
-    content: Mapping[str, Any]
-
-    def __getitem__(self, key: str) -> Any:
-        return self.content[key]
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See TorchCheckpoint; its users know them as `args`."""
+        return self["args"]
 
     def model(self, *, recogniser: FrozenBackbone | str | PathLike | None = None) -> ImageControlNet:
         """The model with its weights; `recogniser`: where it lies now. InputError where the encoder is another one."""
@@ -80,8 +77,5 @@ def read_checkpoint(path: Path) -> PoseCheckpoint:
     """Read a checkpoint, or the newest one in a run's folder; InputError for what is none."""
     path = checkpoint_at(path, "a pose-control run")
     content = read_torch_file(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is no checkpoint of launch/controlnet.py (it does not say format {FORMAT})")
-    if missing := [key for key in KEYS if key not in content]:
-        raise InputError(f"{path} lacks {', '.join(missing)}: it is damaged")
+    require_parts(path, content, form=FORMAT, keys=KEYS, made_by="launch/controlnet.py")
     return PoseCheckpoint(path, content)

@@ -13,6 +13,7 @@ from generation.posecontrol.control_net import BATCH, LAYER, SPATIAL, VECTOR
 from generation.posecontrol.encoders import RECOGNISER
 from generation.posecontrol.losses import LOSS_TYPES, MSE, POSE_LOSSES
 from generation.precision import AMP_DTYPES, AUTO, amp_precision
+from generation.settings import REQUEUE, require_choices, require_least, require_positive
 from recognition.errors import InputError
 
 # What a model is made of: a checkpoint can be gone on with only as what it is.
@@ -26,7 +27,7 @@ CHOICES = {
     "generator": (SPATIAL, VECTOR),
     "proj_norm": (BATCH, LAYER),
     "amp_dtype": AMP_DTYPES,
-    "requeue": ("usr1", "always", "never"),
+    "requeue": REQUEUE,
 }
 _AT_LEAST_1 = (
     *("batch_size", "image_size", "feature_dim", "num_control_layers", "epochs", "gradient_accumulation_steps"),
@@ -95,15 +96,10 @@ class PoseControlConfig:
     collective_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        for key, choices in CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise InputError(f"--{key} {getattr(self, key)}: choose from {', '.join(choices)}")
-        for keys, least in ((_AT_LEAST_1, 1), (_NOT_NEGATIVE, 0)):
-            for key in keys:
-                if not getattr(self, key) >= least:
-                    raise InputError(f"--{key} {getattr(self, key)}: must be at least {least}")
-        if not self.lr > 0:
-            raise InputError(f"--lr {self.lr}: must be above 0")
+        require_choices(self, CHOICES)
+        require_least(self, _AT_LEAST_1, 1)
+        require_least(self, _NOT_NEGATIVE, 0)
+        require_positive(self, ("lr",))
         if not self.min_angle_diff < self.max_angle_diff <= 180:
             raise InputError(
                 f"--min_angle_diff {self.min_angle_diff} --max_angle_diff {self.max_angle_diff}: the first must be "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from generation.arguments import Flags, flag_parser, parsed
+from generation.settings import HELPS
 from generation.stargan.config import CHOICES, StarGANConfig, read_settings
 
 METAVARS = {
@@ -58,18 +59,18 @@ GROUPS = {
     },
     "other": {
         "use_amp": "mixed precision; the gradient penalty stays in float32",
-        "amp_dtype": "of --use_amp; auto is bf16 where the device has it",
-        "resume": "checkpoint to go on from, or `auto`: the newest in save_dir, if any",
+        "amp_dtype": HELPS["amp_dtype"],
+        "resume": HELPS["resume"],
         "save_dir": "folder for checkpoints, samples and stargan_G.pth",
         "log_dir": "TensorBoard's folder (default: save_dir/logs)",
         "save_interval": "epochs between checkpoints that are kept",
         "sample_interval": "epochs between sample pictures",
-        "log_every": "steps between two lines of the log",
-        "device": "auto, cpu or cuda",
-        "threads": "CPU threads a rank computes with; 0 shares the cores among the ranks",
-        "requeue": "signals on which a SLURM job is queued again",
-        "data_timeout_s": "seconds without a picture read after which a run ends",
-        "collective_timeout_s": "seconds after which a rank that does not answer is given up",
+        "log_every": HELPS["log_every"],
+        "device": HELPS["device"],
+        "threads": HELPS["threads"],
+        "requeue": HELPS["requeue"],
+        "data_timeout_s": HELPS["data_timeout_s"],
+        "collective_timeout_s": HELPS["collective_timeout_s"],
     },
 }
 

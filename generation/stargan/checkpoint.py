@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from generation.run_folder import checkpoint_at, numbered
 from generation.stargan.networks import StarGANDiscriminator, StarGANGenerator
-from recognition.errors import InputError
+from generation.torch_checkpoint import TorchCheckpoint, fill, require_parts
 from recognition.weights import read_torch_file
 
 FORMAT = "arcscale.stargan.1"
@@ -24,15 +21,8 @@ KEYS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class StarGANCheckpoint:
+class StarGANCheckpoint(TorchCheckpoint):
     """What is in a checkpoint, by the names in KEYS."""
-
-    path: Path
-    content: Mapping[str, Any]
-
-    def __getitem__(self, key: str) -> Any:
-        return self.content[key]
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -59,11 +49,6 @@ class StarGANCheckpoint:
         """A row for each epoch: `epoch`, means of the losses by name, and more."""
         return self["history"]
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Those of the run (config.py), as JSON has them."""
-        return self["settings"]
-
     def generator(self, ema: bool = True) -> StarGANGenerator:
         """The generator, its moving average or as it was trained; in evaluation, without gradients of its weights."""
         generator = new_generator(self.settings, len(self.attributes))
@@ -82,22 +67,11 @@ def new_discriminator(settings: Mapping[str, Any], c_dim: int) -> StarGANDiscrim
     return StarGANDiscriminator(settings["image_size"], settings["d_conv_dim"], c_dim, settings["d_repeat_num"])
 
 
-def fill(network: StarGANGenerator | StarGANDiscriminator, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load weights; InputError, with the file, for those of another network."""
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{path} does not fit this network: {' '.join(str(error).split())[:300]}") from error
-
-
 def read_checkpoint(path: str | PathLike) -> StarGANCheckpoint:
     """Read a checkpoint, or the newest one in a run's folder; InputError for what is none."""
     path = checkpoint_at(Path(path), "a StarGAN run")
     content = read_torch_file(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is no checkpoint of launch/stargan.py (it does not say format {FORMAT})")
-    if missing := [key for key in KEYS if key not in content]:
-        raise InputError(f"{path} lacks {', '.join(missing)}: it is damaged")
+    require_parts(path, content, form=FORMAT, keys=KEYS, made_by="launch/stargan.py")
     return StarGANCheckpoint(path, content)
 
 

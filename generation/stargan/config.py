@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from generation.precision import AMP_DTYPES, AUTO
+from generation.settings import REQUEUE, require_below_1, require_choices, require_least, require_positive
 from generation.stargan.pictures import LAYOUTS
 from recognition.errors import InputError
 from recognition.heads.classes import NAMES
@@ -20,7 +21,7 @@ CHOICES = {
     "keep_classes": NAMES,
     "dataset": (AUTO, *LAYOUTS),
     "amp_dtype": AMP_DTYPES,
-    "requeue": ("usr1", "always", "never"),
+    "requeue": REQUEUE,
 }
 _AT_LEAST_1 = (
     *("batch_size", "image_size", "g_conv_dim", "d_conv_dim", "g_repeat_num", "d_repeat_num", "num_epochs"),
@@ -88,21 +89,11 @@ class StarGANConfig:
     collective_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        for key, choices in CHOICES.items():
-            value = getattr(self, key)
-            for each in value if isinstance(value, tuple) else (value,):
-                if each not in choices:
-                    raise InputError(f"--{key} {each}: choose from {', '.join(choices)}")
-        for keys, least in ((_AT_LEAST_1, 1), (_NOT_NEGATIVE, 0)):
-            for key in keys:
-                if not getattr(self, key) >= least:
-                    raise InputError(f"--{key} {getattr(self, key)}: must be at least {least}")
-        for key in ("g_lr", "d_lr"):
-            if not getattr(self, key) > 0:
-                raise InputError(f"--{key} {getattr(self, key)}: must be above 0")
-        for key in ("beta1", "beta2", "ema_decay"):
-            if not 0 <= getattr(self, key) < 1:
-                raise InputError(f"--{key} {getattr(self, key)}: must be from 0 to below 1")
+        require_choices(self, CHOICES)
+        require_least(self, _AT_LEAST_1, 1)
+        require_least(self, _NOT_NEGATIVE, 0)
+        require_positive(self, ("g_lr", "d_lr"))
+        require_below_1(self, ("beta1", "beta2", "ema_decay"))
         if not self.selected_attrs or len(set(self.selected_attrs)) != len(self.selected_attrs):
             raise InputError(f"--selected_attrs {' '.join(self.selected_attrs)}: name each attribute once")
         if not 0 <= self.decay_epochs <= self.num_epochs:

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from generation.stargan.checkpoint import FORMAT, StarGANCheckpoint, fill
+from generation.stargan.checkpoint import FORMAT, StarGANCheckpoint
 from generation.stargan.config import StarGANConfig
 from generation.stargan.pictures import TEST, AttributePictures
 from generation.stargan.step import StarGANStep, StepOutput
+from generation.torch_checkpoint import fill
 from recognition.training.agreement import require_agreement
 from recognition.weights import write_torch_file
 

@@ -8,6 +8,7 @@ import dataclasses
 from generation.arguments import Flags
 from generation.parsing.config import CHOICES, ParsingConfig
 from generation.parsing.training import train
+from generation.settings import HELPS
 from recognition.cluster.requeue import run_and_requeue
 
 METAVARS = {"resume": "CHECKPOINT"}
@@ -38,18 +39,18 @@ GROUPS = {
         "seed": "of weights, order and variation",
     },
     "other": {
-        "use_amp": "mixed precision",
-        "amp_dtype": "of --use_amp; auto is bf16 where the device has it",
-        "resume": "checkpoint to go on from, or `auto`: the newest in save_dir, if any",
+        "use_amp": HELPS["use_amp"],
+        "amp_dtype": HELPS["amp_dtype"],
+        "resume": HELPS["resume"],
         "save_dir": "folder for checkpoints, training_history.json and parser.pth",
         "log_dir": "TensorBoard's folder (default: save_dir/logs)",
         "eval_every": "steps between two judgements on the pictures kept apart, and checkpoints",
-        "log_every": "steps between two lines of the log",
-        "device": "auto, cpu or cuda",
-        "threads": "CPU threads a rank computes with; 0 shares the cores among the ranks",
-        "requeue": "signals on which a SLURM job is queued again",
-        "data_timeout_s": "seconds without a picture read after which a run ends",
-        "collective_timeout_s": "seconds after which a rank that does not answer is given up",
+        "log_every": HELPS["log_every"],
+        "device": HELPS["device"],
+        "threads": HELPS["threads"],
+        "requeue": HELPS["requeue"],
+        "data_timeout_s": HELPS["data_timeout_s"],
+        "collective_timeout_s": HELPS["collective_timeout_s"],
     },
 }
 

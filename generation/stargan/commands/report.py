@@ -88,7 +88,7 @@ def run(given: argparse.Namespace) -> None:
         "facts": {
             "attributes": list(checkpoint.attributes),
             "pictures_kept_apart": len(test),
-            "edits_that_no_picture_allows": _without_pictures(test, rows),
+            "edits_that_no_picture_allows": _without_pictures(test, rows) or None,
             "image_size": checkpoint.image_size,
             "generator": _described(checkpoint),
             "judge": None if judge is None else _told_of(judge, checkpoint.attributes),
