@@ -61,6 +61,7 @@ def parse() -> argparse.Namespace:
     add("--any-size", action="store_true", help="generators: pictures of any sides that are multiples of 4")
     add("--no-ema", action="store_true", help="generators: as trained, not the moving average")
     add("--recogniser", metavar="RUN", help="generators: tells people apart, for identity and face-FID in the table")
+    add("--inception", type=Path, metavar="FILE", help="generators: the published Inception's weights, for FID")
     add("--hub", type=Path, metavar="DIR", help="model folder as on Hugging Face: weights, configs, card")
     add("--license", default="unknown", help="what the card says, e.g. mit (default: unknown)")
     add("--datasets", nargs="+", metavar="NAME", help="training sets on Hugging Face, for the card")
@@ -75,9 +76,7 @@ def parse() -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE.json", help="--check: write the verdicts")
     cores = usable_cores()
     add("--threads", type=int, default=cores, metavar="N", help=f"of the CPU for timing (default: all, {cores})")
-    add(
-        "--repeats", type=int, default=REPEATS, metavar="N", help=f"timed runs, the fastest counts (default: {REPEATS})"
-    )
+    add("--repeats", type=int, default=REPEATS, metavar="N", help=f"of timing, the fastest counts (default: {REPEATS})")
     given = parser.parse_args()
     if not (given.out or given.hub or given.compare or given.check):
         parser.error("say what to do: --out FILE.onnx, --hub DIR, --compare B.onnx or --check")

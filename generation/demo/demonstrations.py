@@ -74,7 +74,12 @@ EDITING = Demonstration(
     shows="StarGAN edits people who do not exist; BiSeNet parses them; the generator becomes ONNX of 8 bits.",
     script="demo_editing.py",
     folder="editing",
-    pages={"edits": "report/index.html", "ONNX files": "onnx/table.md"},
+    pages={
+        "edits": "report/index.html",
+        "faces of others, analysed": "analysed/index.html",
+        "parts of faces": "parsed.png",
+        "ONNX files": "onnx/table.md",
+    },
     figures=(
         Figure(
             "target seen in edited pictures by a network trained apart",
@@ -88,6 +93,14 @@ EDITING = Demonstration(
             "report/report.json",
             ("edits", {"edit": "mean"}, "target_before"),
             form="{:.1%}",
+        ),
+        Figure("mIoU of the parser", "parsed.json", ("miou",), least=0.30),
+        Figure(
+            "PSNR in dB of the generator in 8 bits to float32",
+            "onnx/table.json",
+            ("rows", {"model": "ONNX int8, static"}, "psnr_db_mean"),
+            least=30.0,
+            form="{:.1f}",
         ),
     ),
     picture="report/edits.png",

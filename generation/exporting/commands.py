@@ -13,7 +13,7 @@ from generation.exporting.int8 import write_dynamic, write_static
 from generation.exporting.pictures import PICTURES, open_calibration_pictures
 from generation.run_folder import newest
 from generation.stargan.checkpoint import FORMAT, GENERATOR, StarGANCheckpoint, read_checkpoint
-from generation.stargan.measures import identity_measures
+from generation.stargan.measures import identity_measures, inception_measures
 from recognition.errors import InputError
 from recognition.export.calibration import drawn_faces
 from recognition.export.graph import meta_of
@@ -57,6 +57,8 @@ def write_generator(given: argparse.Namespace, checkpoint: StarGANCheckpoint) ->
         )
     embed = None if given.recogniser is None else embed_with(given.recogniser)
     ema = not given.no_ema
+    # Of a few pictures the other figures of Inception say little; FID is in the table for who knows what it is of.
+    fid = [measure for measure in inception_measures(given.inception) if measure.key == "fid"]
     with TemporaryDirectory(prefix="arcscale-export-") as name:
         folder = Path(name)
         source = given.out if "fp32" in precisions else folder / "source.onnx"
@@ -86,7 +88,7 @@ def write_generator(given: argparse.Namespace, checkpoint: StarGANCheckpoint) ->
             checkpoint.generator(ema),
             files,
             drawn_faces(size=checkpoint.image_size) if calibration is None else calibration.checked_NHWC,
-            identity_measures(embed, given.recogniser),
+            [*fid, *identity_measures(embed, given.recogniser)],
             threads=given.threads,
             repeats=given.repeats,
             facts=meta_of(load_graph(source)),

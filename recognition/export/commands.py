@@ -35,7 +35,7 @@ def write_files(given: argparse.Namespace) -> None:
     if given.model.suffix == ".onnx":
         raise InputError(f"{given.model} is an ONNX file already; --compare and --check take it as it is")
     require_possible(precisions, calibrated=given.calibrate is not None, opset=given.opset)
-    for option in ("any_size", "no_ema", "recogniser"):
+    for option in ("any_size", "no_ema", "recogniser", "inception"):
         if getattr(given, option):
             raise InputError(
                 f"--{option.replace('_', '-')} is for generators of launch/stargan.py; {given.model} is none"

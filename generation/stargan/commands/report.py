@@ -64,6 +64,7 @@ def run(given: argparse.Namespace) -> None:
         *identity_measures(embed, by),
         *picture_measures(),
     ]
+    measures.sort(key=lambda measure: measure.of is None)  # what is not there comes last
     pictures = _pictures(given, checkpoint)
     test = pictures.split(TEST)
     if len(test) < 2:
