@@ -49,6 +49,7 @@ def test_files_and_the_table_in_one_go(trained, data, recogniser, tmp_path, monk
     assert facts["generator"]["attributes"] == list(small_gan.NAMES)
     assert (facts["pictures"]["set"], facts["pictures"]["side"]) == ("celeba", small_gan.SIDE)
     assert all(0 < row["measures"]["identity_cos"] <= 1 for row in facts["rows"])
+    assert "--inception pt_inception" in facts["measures"]["fid"]["why"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("stargan_G-int8.onnx", "stargan_G.onnx", "t.json", "t.md")
     ]
