@@ -63,6 +63,12 @@ def test_losses_of_the_discriminator():
     torch.testing.assert_close(loss, real + fake + 2 * of_classes + 5 * penalty)
 
 
+def test_the_discriminators_losses_reach_no_generator():
+    step, b = stepper(), batch()
+    loss = step.d_losses(img11(b), b)[0]
+    assert all(slope is None for slope in torch.autograd.grad(loss, [*step.generator.parameters()], allow_unused=True))
+
+
 def test_losses_of_the_generator():
     step, b = stepper(lambda_cls=2.0, lambda_rec=7.0), batch()
     x = img11(b)
@@ -203,6 +209,7 @@ def test_what_is_not_finite_changes_nothing_and_ends_the_run_in_time():
     assert unchanged(step.generator, before[0])
     assert unchanged(step.average.module, before[1])
     assert not step.d.optimizer.state
+    assert step.average.updates == 0
     with pytest.raises(InputError, match="20 steps in a row were not finite.* Lower --d_lr"):
         step.require_good()
 
