@@ -12,8 +12,8 @@ from PIL import Image
 from generation.pictures import batch_of
 from generation.stargan.attribute_judge import AttributeJudge, train_judge
 from generation.stargan.attributes import edits_of
-from generation.stargan.evaluation import edit_rows, edits_by, markdown
-from generation.stargan.measures import identity_measures, missing_lines, picture_measures
+from generation.stargan.evaluation import Edited, edit_rows, edits_by, markdown
+from generation.stargan.measures import Shown, identity_measures, missing_lines, picture_measures
 from generation.stargan.pictures import TEST, open_pictures
 from launch import edits as command
 from recognition.errors import InputError
@@ -249,3 +249,28 @@ def test_an_edit_is_laid_back_where_the_parser_sees_a_region(trained, tmp_path, 
     assert (changed[:, 64:] == 0).all()  # the square's right half, and beyond it
     # Hair of 8 pixels, faded out over 4 from either side: three quarters of 0.2 of 255 in its middle.
     assert changed[28:36, 47:49].mean() == pytest.approx(0.75 * 51, abs=1)
+
+
+class Bright:
+    """A judge that calls bright pictures male, and nobody young."""
+
+    def labels(self, img01_NCHW, names):
+        is_bright_N = img01_NCHW.mean((1, 2, 3)).numpy() > 0.5
+        return np.stack([is_bright_N, np.zeros(len(is_bright_N), bool)], 1)
+
+
+def test_what_looked_like_the_target_before_counts_on_both_sides():
+    """Of four pictures one is bright before the edit, and three after it: a gain of one half."""
+    edit = next(edit for edit in edits_of(NAMES) if edit.name == "Male: no to yes")
+    before, after = (
+        torch.tensor(levels)[:, None, None, None].expand(-1, 3, 4, 4)
+        for levels in ([0.9, 0.1, 0.1, 0.1], [0.9, 0.9, 0.9, 0.1])
+    )
+    labels_NA = np.zeros((4, 2), bool)
+    edited = Edited(edit, Shown(before, after, before, before), labels_NA, edit.target(labels_NA))
+    (row,) = edit_rows([edited], [], Bright())
+    assert (row["target_before"], row["target_after"]) == (0.25, 0.75)
+    assert row["gain"]["mean"] == 0.5
+    half = 3.182446 * np.std([0, 1, 1, 0], ddof=1) / 2  # Student's t at 97.5 % of 3 degrees of freedom
+    assert (row["gain"]["low"], row["gain"]["high"]) == pytest.approx((0.5 - half, 0.5 + half), rel=1e-5)
+    assert row["others_kept"] == 1
