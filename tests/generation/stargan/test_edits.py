@@ -81,6 +81,7 @@ def test_its_accuracy_is_that_on_pictures_kept_apart(tmp_path):
     turned[pictures.is_test_N] = ~turned[pictures.is_test_N]
     found = train_judge(dataclasses.replace(pictures, labels_NA=turned), steps=120, seed=1, say=lambda _: None)
     assert found.facts["accuracy"]["Male"]["accuracy"] == 0
+    assert not found.training
 
 
 def test_an_attribute_that_all_have_cannot_be_learned(tmp_path):
@@ -249,6 +250,26 @@ def test_an_edit_is_laid_back_where_the_parser_sees_a_region(trained, tmp_path, 
     assert (changed[:, 64:] == 0).all()  # the square's right half, and beyond it
     # Hair of 8 pixels, faded out over 4 from either side: three quarters of 0.2 of 255 in its middle.
     assert changed[28:36, 47:49].mean() == pytest.approx(0.75 * 51, abs=1)
+
+
+class Adder(torch.nn.Module):
+    """Makes every picture a little brighter, whatever it is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = torch.nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, img11_BCHW, labels_BA):
+        return img11_BCHW + self.step
+
+
+def test_back_is_made_of_the_edit(data):
+    pictures = open_pictures(data, None, NAMES, 16)
+    for each in edits_by(Adder(), pictures.split(TEST), pictures, most=5):
+        for found, steps in ((each.shown.after, 1), (each.shown.back, 2)):
+            clear = each.shown.before < 0.8  # below where a picture ends
+            moved = (found - each.shown.before)[clear]
+            assert moved.numpy() == pytest.approx(np.full(len(moved), steps * 0.05), abs=2 / 255)
 
 
 class Bright:
