@@ -185,7 +185,10 @@ def models_text(root: str | PathLike | None = None) -> str:
     for row in model_rows(root):
         lines = [f"  {key:<8}{value}" for key, value in row.items() if key != "name"]
         paragraphs.append("\n".join([row["name"], *lines]))
-    return "\n\n".join(paragraphs)
+    homes = [HOME] if root is None else [Path(root), Path(root) / "models", HOME]
+    absent = [] if root is None or Path(root).is_dir() else [f"{root} is no folder"]
+    looked = f"looked in {', '.join(str(Path(home).expanduser()) for home in homes)}, and where packs lie by custom"
+    return "\n\n".join([*absent, looked, *paragraphs])
 
 
 def _places(name: str, root: str | PathLike | None) -> list[Path]:

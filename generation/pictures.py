@@ -53,6 +53,8 @@ def middle_classes(payload: bytes, where: Where, side: int, crop: int | None = N
 
 def _middle(image: Image.Image, crop: int, where: Where) -> Image.Image:
     """The square in the middle, `crop` pixels wide."""
+    if crop < 1:
+        raise InputError(f"--crop_size {crop}: must be at least 1")
     if min(image.size) < crop:
         size = " x ".join(map(str, image.size))
         raise InputError(f"{where()}: {size} pixels, smaller than the crop of {crop}; give a smaller --crop_size")

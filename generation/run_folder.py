@@ -17,6 +17,7 @@ from recognition.log import LOG, start_log
 from recognition.runtime import Runtime
 from recognition.training.preemption import StopRequest
 from recognition.training.run_directory import set_aside
+from recognition.weights import read_torch_file
 
 BEST, LAST, FINAL = "best_model.pth", "last.pth", "final_model.pth"
 NUMBERED = re.compile(r"checkpoint_epoch_(\d+)\.pth")
@@ -37,6 +38,21 @@ def numbered(folder: Path) -> list[Path]:
     return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 
 
+def newest_sound(folder: Path) -> Path | None:
+    """The newest checkpoint of a folder that can be read, with a word on those that cannot; the newest if none can."""
+    last = [folder / LAST] if (folder / LAST).is_file() else []
+    best = [folder / BEST] if (folder / BEST).is_file() else []
+    candidates = [*last, *reversed(numbered(folder)), *best]
+    for path in candidates:
+        try:
+            read_torch_file(path)
+        except InputError as error:
+            LOG.warning("note: %s; the checkpoint before it is taken", error)
+        else:
+            return path
+    return candidates[0] if candidates else None
+
+
 def checkpoint_at(path: Path, whose: str) -> Path:
     """A checkpoint file, or the newest one in a folder; InputError where there is none, `whose` names the command."""
     if path.is_dir():
@@ -54,7 +70,8 @@ def checkpoint_meant(save_dir: Path, resume: str | None, runtime: Runtime) -> tu
 
     The main rank's view counts: a shared file system may show the others something older.
     """
-    found = gather_text(str(newest(save_dir) or ""), runtime)[0]
+    wants_newest = runtime.is_main and (resume == AUTO or was_restarted())
+    found = gather_text(str((newest_sound(save_dir) if wants_newest else None) or ""), runtime)[0]
     starts_again = was_restarted() and bool(found)
     if starts_again or resume == AUTO:
         return (Path(found) if found else None), starts_again
@@ -75,6 +92,8 @@ def holding_folder(
         return
     inside = begins_with is not None and begins_with.parent.resolve() == save_dir.resolve()
     moved = []
+    if save_dir.exists() and not save_dir.is_dir():
+        raise InputError(f"--save_dir {save_dir} is a file; name a folder")
     save_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as kept:
         # A run that lives is not moved: first it is found out whether one does.

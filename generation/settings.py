@@ -32,9 +32,9 @@ def require_choices(settings: Any, choices: Mapping[str, Sequence[str]]) -> None
 
 
 def require_least(settings: Any, keys: Iterable[str], least: float) -> None:
-    """InputError for a number below `least`, and for one that is none."""
+    """InputError for a number below `least`, and for one that is none or infinite."""
     for key in keys:
-        if not getattr(settings, key) >= least:
+        if not least <= getattr(settings, key) < float("inf"):
             raise InputError(f"--{key} {getattr(settings, key)}: must be at least {least}")
 
 

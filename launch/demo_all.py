@@ -37,7 +37,8 @@ def main() -> None:
         started = time.perf_counter()
         command(each.script, "--out", given.out / each.folder)
         seconds[each.name] = time.perf_counter() - started
-    page, low = write_summary(given.out, chosen, seconds)
+    shown = [each for each in DEMONSTRATIONS if each in chosen or is_done(each, given.out)]
+    page, low = write_summary(given.out, shown, seconds)
     print(f"\nall demonstrations: {page}")
     for line in low:
         print(f"too low: {line}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from generation.stargan.attributes import HAIR
 from generation.stargan.checkpoint import StarGANCheckpoint
 from generation.stargan.networks import HALVINGS
 from recognition.export.onnx_file import BATCHES, OPSET, Feed, Form, export_network
@@ -73,9 +74,15 @@ def label_patterns(count: int, most: int = MOST_PATTERNS) -> np.ndarray:
     return np.concatenate([certain, drawn]).astype(np.float32)
 
 
-def random_labels(size: int, count: int) -> np.ndarray:
-    """Attributes, float32 (N, A), that pictures are edited to, always the same."""
-    return np.random.default_rng(1).integers(0, 2, (size, count)).astype(np.float32)
+def edit_labels(size: int, names: Sequence[str], *, exclusive: bool = False) -> np.ndarray:
+    """Attributes, float32 (N, A), that pictures are edited to, always the same; of hair one colour, as of all edits."""
+    draw = np.random.default_rng(1)
+    labels_NA = draw.integers(0, 2, (size, len(names))).astype(np.float32)
+    group = [place for place, name in enumerate(names) if exclusive or name in HAIR]
+    if group:
+        labels_NA[:, group] = 0
+        labels_NA[np.arange(size), draw.choice(group, size)] = 1
+    return labels_NA
 
 
 def _axes(any_size: bool) -> dict[int, str]:
@@ -97,4 +104,4 @@ def _feeds(batch: int, count: int, sides: list[int]) -> Iterator[Feed]:
     draw = np.random.default_rng(batch)
     for side in sides:
         image = draw.uniform(-1, 1, (batch, 3, side, side)).astype(np.float32)
-        yield {IMAGE: image, LABELS: random_labels(batch, count)}
+        yield {IMAGE: image, LABELS: draw.integers(0, 2, (batch, count)).astype(np.float32)}

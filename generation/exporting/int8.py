@@ -25,7 +25,7 @@ import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from generation.exporting.generator_file import IMAGE, LABELS, random_labels
+from generation.exporting.generator_file import IMAGE, LABELS, edit_labels
 from generation.metrics import psnr_db
 from recognition.atomic import replacing
 from recognition.export.agreement import network_input
@@ -69,10 +69,10 @@ def write_static(source: Path, out: Path, calibration: Calibration, folder: Path
     model = onnx.load(source)
     stored, images_NHWC = meta_of(model), calibration.checked_NHWC
     require_scale_for_each_channel(opset_of(model))
-    count = len(stored["attributes"])
-    batches = feeds(calibration.images_NHWC, random_labels(len(calibration.images_NHWC), count))
+    names, how = stored["attributes"], {"exclusive": stored["exclusive"]}
+    batches = feeds(calibration.images_NHWC, edit_labels(len(calibration.images_NHWC), names, **how))
     model = quantised(source, batches, folder, kinds=KINDS, left=_first_and_last)
-    labels_NA = random_labels(len(images_NHWC), count)
+    labels_NA = edit_labels(len(images_NHWC), names, **how)
     wanted_NCHW = made_by(source, images_NHWC, labels_NA)
     with replacing(out) as partial:
         onnx.save(model, partial)

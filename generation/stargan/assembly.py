@@ -14,7 +14,13 @@ from generation.identity.face_loss import DifferentiableFaceLoss
 from generation.precision import AUTO, amp_precision
 from generation.run_folder import checkpoint_meant, holding_folder
 from generation.stargan.batches import AttributeBatches
-from generation.stargan.checkpoint import StarGANCheckpoint, new_discriminator, new_generator, read_checkpoint
+from generation.stargan.checkpoint import (
+    GENERATOR,
+    StarGANCheckpoint,
+    new_discriminator,
+    new_generator,
+    read_checkpoint,
+)
 from generation.stargan.config import OF_THE_MODEL, StarGANConfig
 from generation.stargan.pictures import TEST, TRAIN, AttributePictures, open_pictures
 from generation.stargan.state import StarGANState
@@ -99,6 +105,11 @@ def assemble(cfg: StarGANConfig, runtime: Runtime) -> Assembled | None:
         masks=cfg.masks,
     )
     train = AttributeBatches(pictures.split(TRAIN), cfg, runtime)
+    if train.steps * cfg.num_epochs < cfg.n_critic:
+        raise InputError(
+            f"--n_critic {cfg.n_critic}: the generator would never learn in {cfg.num_epochs} epochs of {train.steps} "
+            "steps; give a smaller one, or more epochs"
+        )
     torch.manual_seed(cfg.seed)
     generator = new_generator(cfg.as_plain(), cfg.c_dim).to(runtime.device)
     discriminator = new_discriminator(cfg.as_plain(), cfg.c_dim).to(runtime.device)
@@ -114,7 +125,7 @@ def assemble(cfg: StarGANConfig, runtime: Runtime) -> Assembled | None:
     if checkpoint is not None:
         _require_same_run(checkpoint, cfg, pictures, train, runtime)
         state.restore(checkpoint)
-        if state.epoch >= cfg.num_epochs:
+        if state.epoch >= cfg.num_epochs and (checkpoint.path.parent / GENERATOR).is_file():
             return _nothing_left(checkpoint, cfg, runtime)
     return Assembled(cfg, runtime, pictures, pictures.split(TEST), train, take_step, state, checkpoint)
 
@@ -144,6 +155,11 @@ def _require_same_run(
     if checkpoint["data_sha256"] != pictures.sha256:
         raise InputError(
             f"{checkpoint.path} was trained on other data than {cfg.data_dir} holds; begin anew without --resume"
+        )
+    if checkpoint["test_sha256"] != pictures.split(TEST).files_sha256():
+        raise InputError(
+            f"{checkpoint.path} kept other pictures apart than would be now: some that it was trained on would count "
+            "as unseen; give back --test_size and list_eval_partition.txt as they were"
         )
     now = [train.steps, cfg.batch_size, runtime.world]
     if checkpoint["step_in_epoch"] and checkpoint["steps_an_epoch"] != now:

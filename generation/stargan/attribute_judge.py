@@ -12,6 +12,7 @@ from torch import Tensor
 
 from generation.judge import Judge
 from generation.pictures import batch_of
+from generation.stargan.attributes import HAIR
 from generation.stargan.pictures import TEST, TRAIN, AttributePictures
 from recognition.errors import InputError
 
@@ -52,6 +53,18 @@ class AttributeJudge(Judge):
         says_NA = torch.cat([self(some) for some in img01_NCHW.split(256)]) > 0
         return says_NA[:, columns].numpy()
 
+    def likeliest(self, img01_NCHW: Tensor, names: Sequence[str]) -> np.ndarray:
+        """As `labels`, but of colours of hair that it sees at once only the one that it is surest of."""
+        says_NA = self.labels(img01_NCHW, names)
+        hair = [place for place, name in enumerate(names) if name in HAIR]
+        if len(hair) > 1:
+            with torch.no_grad():
+                logits_NA = torch.cat([self(some) for some in img01_NCHW.split(256)]).numpy()
+            of_hair_NH = logits_NA[:, [self.names.index(names[place]) for place in hair]]
+            is_surest_NH = of_hair_NH == of_hair_NH.max(1, keepdims=True)
+            says_NA[:, hair] &= is_surest_NH
+        return says_NA
+
 
 def train_judge(
     pictures: AttributePictures, *, steps: int, seed: int, lr: float = 3e-3, say: Callable[[str], None] = print
@@ -66,14 +79,16 @@ def train_judge(
     shares_A = train.labels_NA.mean(0)
     if never := [name for name, share in zip(train.names, shares_A) if share in (0, 1)]:
         raise InputError(f"all {len(train)} pictures agree on {never[0]}: nobody can learn it from them")
-    seen_NCHW, labels_NA = _all(train), torch.from_numpy(train.labels_NA).float()
+    # Of all of CelebA's pictures in float32 there would be four times as much.
+    seen_NCHW = torch.from_numpy(np.stack([train.read(index) for index in range(len(train))])).permute(0, 3, 1, 2)
+    labels_NA = torch.from_numpy(train.labels_NA).float()
     torch.manual_seed(seed)
     judge = AttributeJudge(pictures.image_size, pictures.names)
     optimizer = torch.optim.AdamW(judge.parameters(), lr=lr, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
     for step in range(1, steps + 1):
         chosen_B = torch.randint(len(seen_NCHW), (BATCH,))
-        logits_BA = judge(_varied(seen_NCHW[chosen_B]))
+        logits_BA = judge(_varied(seen_NCHW[chosen_B].float() / 255))
         loss = F.binary_cross_entropy_with_logits(logits_BA, labels_NA[chosen_B])
         optimizer.zero_grad()
         loss.backward()

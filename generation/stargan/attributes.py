@@ -122,15 +122,6 @@ def ambiguous_hair(names: Sequence[str], values_NA: np.ndarray) -> np.ndarray:
     return values_NA[:, columns].sum(1) > 1
 
 
-def one_colour(names: Sequence[str], labels_A: np.ndarray, chosen: str) -> np.ndarray:
-    """The attributes with `chosen` as the colour of hair, and no other."""
-    labels_A = labels_A.copy()
-    for place, name in enumerate(names):
-        if name in HAIR:
-            labels_A[place] = name == chosen
-    return labels_A
-
-
 def _both_ways(name: str, names: tuple[str, ...]) -> Iterator[Edit]:
     yield Edit(f"{name}: no to yes", names, {name: False}, {name: True})
     yield Edit(f"{name}: yes to no", names, {name: True}, {name: False})

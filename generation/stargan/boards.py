@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from generation.stargan.step import D_LOSSES, G_LOSSES
@@ -71,6 +72,7 @@ def save_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
                 axes.plot(epochs, values, label=name, marker=marker, **line_style(place))
             axes.set_title(title)
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()
         with replacing(path) as partial:
             figure.savefig(partial, format="png", dpi=110)

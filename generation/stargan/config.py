@@ -94,6 +94,11 @@ class StarGANConfig:
         require_least(self, _NOT_NEGATIVE, 0)
         require_positive(self, ("g_lr", "d_lr"))
         require_below_1(self, ("beta1", "beta2", "ema_decay"))
+        if self.image_size % 4 or self.image_size // 2**self.d_repeat_num < 1 or self.image_size < 8:
+            raise InputError(f"--image_size {self.image_size}: must be a multiple of 4, from 8 on")
+        for key in ("crop_size", "test_size"):
+            if getattr(self, key) is not None and getattr(self, key) < (key == "crop_size"):
+                raise InputError(f"--{key} {getattr(self, key)}: must be at least {int(key == 'crop_size')}")
         if not self.selected_attrs or len(set(self.selected_attrs)) != len(self.selected_attrs):
             raise InputError(f"--selected_attrs {' '.join(self.selected_attrs)}: name each attribute once")
         if not 0 <= self.decay_epochs <= self.num_epochs:
@@ -171,7 +176,7 @@ def _typed(value: Any, field: dataclasses.Field, path: Path) -> Any:
     )
     try:
         typed = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if kind is int and float(value) != typed:
         raise wrong

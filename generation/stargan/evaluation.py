@@ -28,6 +28,7 @@ from generation.stargan.pictures import AttributePictures
 from recognition.spread import spread
 
 MEAN = "mean"
+SURE = 0.05
 Row = Mapping[str, Any]
 
 
@@ -80,9 +81,12 @@ def epoch_rows(
     *,
     most: int,
 ) -> list[dict[str, Any]]:
-    """A row for each checkpoint: the losses of its epoch, and the edits of all kinds together."""
+    """A row for each checkpoint: the losses of its epoch, and the edits of all kinds together.
+
+    `real`: pictures that are not those edited, or who changes nothing would be at no distance from them.
+    """
     rows = []
-    all_real = _pictures(test, np.arange(len(test)))
+    all_real = _pictures(real, spread(len(real), most))
     for path in tqdm(paths, "judging epochs", delay=2, leave=False, disable=None):
         checkpoint = read_checkpoint(path)
         edits = edits_by(checkpoint.generator(), test, real, most=most)
@@ -106,12 +110,13 @@ def gain_sentence(rows: Sequence[Row]) -> str | None:
     judged = [row for row in rows if row["edit"] != MEAN and row["target_after"] is not None]
     if not judged:
         return None
-    better = sum(row["gain"]["low"] is not None and row["gain"]["low"] > 0 for row in judged)
+    # Both: where all pictures change alike, an interval has no width, however few they are.
+    better = sum(row["gain"]["low"] > 0 and row["p"] < SURE for row in judged)
     before, after = (np.mean([row[key] for row in judged]) for key in ("target_before", "target_after"))
     return (
         f"A network trained apart sees the target in {after:.1%} of edited pictures and in {before:.1%} of the same "
         f"pictures untouched (means over {len(judged)} edits); for {better} of them the 95 % interval of the gain lies "
-        "above 0."
+        f"above 0 and p is below {SURE}."
     )
 
 
@@ -187,11 +192,11 @@ def _mean_row(rows: Sequence[Row], measures: Sequence[Measure]) -> dict[str, Any
         return float(np.mean(known)) if known else None
 
     shares = ("target_before", "target_after", "others_kept")
+    gain = mean([row["gain"] and row["gain"]["mean"] for row in rows])
     return {
         "edit": MEAN,
-        "pictures": sum(row["pictures"] for row in rows),
-        "real": sum(row["real"] for row in rows),
-        **dict.fromkeys(("gain", "p")),
+        **dict.fromkeys(("pictures", "real", "p")),
+        "gain": {"mean": gain, "low": None, "high": None} if gain is not None else None,
         **{key: mean([row[key] for row in rows]) for key in shares},
         "values": {measure.key: mean([row["values"][measure.key] for row in rows]) for measure in measures},
     }
@@ -225,7 +230,7 @@ def _number(value: float | None, digits: int) -> str:
 
 def _gain(of: Mapping[str, float | None] | None) -> str:
     if of is None:
-        return ""
+        return "n/a"
     mean = f"{100 * of['mean']:+.1f}"
     if of["low"] is None or of["low"] != of["low"]:
         return mean

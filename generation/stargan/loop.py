@@ -34,6 +34,8 @@ def train(cfg: StarGANConfig, runtime: Runtime) -> Path:
     parts = assemble(cfg, runtime)
     if parts is None:
         return cfg.save_dir
+    if parts.state.epoch >= cfg.num_epochs:
+        return _finish_only(parts)
     take_step, state = parts.take_step, parts.state
     with StopRequest() as stop, parts.holding_folder(), shown_in(parts) as boards:
         _begin(parts, boards)
@@ -94,32 +96,47 @@ def _after_epoch(parts: Assembled, boards: Boards) -> None:
     done, row = state.epoch, state.history[-1]
     losses = ", ".join(f"{name} {row[name]:.3f}" for name in ("d_loss", "g_loss") if name in row)
     LOG.info("epoch %d/%d  %s", done, cfg.num_epochs, losses or "no step counted")
-    if done % cfg.sample_interval == 0 or done == cfg.num_epochs:
-        some = parts.test if len(parts.test) else parts.train.pictures
-        titles, rows = sample_rows(parts.take_step.average.module, some)
-        sheet_HWC = sheet_of(rows)
-        boards.samples(done * parts.train.steps, sheet_HWC)
-        path = folder / SAMPLES / f"epoch_{done}.png"
-        written_or_told(lambda: save_sheet(path, sheet_HWC))
-        LOG.info("samples: %s (%s)", path, " | ".join(titles))
     names = [LAST, *([f"checkpoint_epoch_{done}.pth"] if done % cfg.save_interval == 0 else [])]
     for name in names:
         written_or_told(lambda name=name: _save(parts, folder / name))
     written_or_told(lambda: _write_history(parts))
+    if done % cfg.sample_interval == 0 or done == cfg.num_epochs:
+        written_or_told(lambda: _show_samples(parts, boards))
+
+
+def _show_samples(parts: Assembled, boards: Boards) -> None:
+    done = parts.state.epoch
+    some = parts.test if len(parts.test) else parts.train.pictures
+    titles, rows = sample_rows(parts.take_step.average.module, some)
+    sheet_HWC = sheet_of(rows)
+    boards.samples(done * parts.train.steps, sheet_HWC)
+    path = parts.cfg.save_dir / SAMPLES / f"epoch_{done}.png"
+    save_sheet(path, sheet_HWC)
+    LOG.info("samples: %s (%s)", path, " | ".join(titles))
 
 
 def _finish(parts: Assembled) -> None:
     """The last files; who is told of a finished run must have them, so a full disk is an error here."""
     folder = parts.cfg.save_dir
+    weights = {name: tensor.cpu() for name, tensor in parts.take_step.average.module.state_dict().items()}
+    write_torch_file(folder / GENERATOR, weights)  # first: where the disk is nearly full, it is what the run was for
     _save(parts, folder / LAST)
     _write_history(parts)
     save_curves(folder / CURVES, parts.state.history)
-    weights = {name: tensor.cpu() for name, tensor in parts.take_step.average.module.state_dict().items()}
-    write_torch_file(folder / GENERATOR, weights)
     LOG.info("generator: %s (%s)", folder / GENERATOR, " ".join(parts.pictures.names))
     if len(parts.test):
         how = f"{folder} --data {parts.cfg.data_dir} --out {folder / 'report'}"
         LOG.info("on the %d pictures that it has not seen: python launch/edits.py report %s", len(parts.test), how)
+
+
+def _finish_only(parts: Assembled) -> Path:
+    """The last files of a run that was ended before it could write them."""
+    with parts.holding_folder():
+        if parts.runtime.is_main:
+            _finish(parts)
+        parts.runtime.wait_for_all("the last files")
+    end_log()
+    return parts.cfg.save_dir
 
 
 def _save(parts: Assembled, path: Path) -> None:

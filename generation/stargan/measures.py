@@ -150,13 +150,18 @@ def as_told(measure: Measure, value: float | None) -> str:
 
 
 def missing_lines(measures: Sequence[Measure]) -> list[str]:
-    """A sentence for each measure that cannot be had."""
-    return [f"{measure.title}: n/a, {measure.why}" for measure in measures if measure.of is None]
+    """A sentence for all measures that cannot be had for the same reason."""
+    by_why: dict[str | None, list[str]] = {}
+    for measure in measures:
+        if measure.of is None:
+            by_why.setdefault(measure.why, []).append(measure.title)
+    return [f"{', '.join(titles)}: n/a, {why}" for why, titles in by_why.items()]
 
 
 def few_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence where FID is of so few pictures that it can be compared with no other table; `rows`: of edits."""
-    counts = [min(row["pictures"], row["real"]) for row in rows if row["values"].get("fid") is not None]
+    of_edits = [row for row in rows if row["pictures"] is not None and row["values"].get("fid") is not None]
+    counts = [min(row["pictures"], row["real"]) for row in of_edits]
     if not counts or min(counts) >= FULL_RANK:
         return []
     return [

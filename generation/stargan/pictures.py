@@ -23,7 +23,8 @@ LAYOUTS = (CELEBA, FOLDERS, RECORDS)
 TABLES = ("list_attr_celeba.txt", "list_attr.txt", "Anno/list_attr_celeba.txt")
 PARTITIONS = ("list_eval_partition.txt", "Eval/list_eval_partition.txt")
 FOLDERS_OF_PICTURES = ("", "images", "img_align_celeba", "Img/img_align_celeba", "img_align_celeba/img_align_celeba")
-NAMES = "attributes.txt"  # beside train.rec: the names of the numbers in a record's label
+# Beside train.rec: the names of the numbers in a record's label, and in a second line whether they exclude each other.
+NAMES, EXCLUSIVE = "attributes.txt", "exclusive"
 TRAIN, TEST = "train", "test"
 MOST_TEST = 2000  # pictures that are kept apart where nobody says how many, and no more than a tenth
 TOLD = 3
@@ -193,6 +194,8 @@ def _open_masks(
 ) -> PictureCache[int]:
     if not isinstance(payloads, _Files):
         raise InputError(f"--masks {folder} goes by the names of picture files, and record files have none")
+    if not folder.is_dir():
+        raise InputError(f"--masks {folder} is no folder; launch/parsing.py parse makes one")
 
     def read(row: int) -> np.ndarray:
         path = folder / f"{Path(payloads.paths[row]).stem}.png"
@@ -252,9 +255,9 @@ def _celeba(folder: Path, attr_path: str | Path | None, *, skip_missing: bool = 
 def _partition(path: Path, files: Sequence[str]) -> np.ndarray:
     """bool (N,): what CelebA's own file keeps apart; 0 is to train, 1 to validate, 2 to test."""
     parts = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         words = line.split()
-        if len(words) != 2 or words[1] not in "012":
+        if len(words) != 2 or words[1] not in ("0", "1", "2"):
             raise InputError(f"{path} line {number}: {line.strip()!r} is no `file part` with part 0, 1 or 2")
         parts[words[0]] = words[1] == "2"
     if missing := next((name for name in files if name not in parts), None):
@@ -286,7 +289,8 @@ def _records(folder: Path) -> _Found:
     path = folder / NAMES
     if not path.is_file():
         raise InputError(f"{path} is not there: the names of the attributes in the labels of train.rec, one line")
-    names = tuple(path.read_text(encoding="utf-8").split())
+    first, *more = path.read_text(encoding="utf-8").splitlines() or [""]
+    names, exclusive = tuple(first.split()), EXCLUSIVE in (line.strip() for line in more)
     reader = RecordReader(folder / "train.rec")
     keys = reader.image_keys
     values_NA = np.empty((len(keys), len(names)), bool)
@@ -295,7 +299,9 @@ def _records(folder: Path) -> _Found:
         if len(labels_A) != len(names):
             raise InputError(f"{reader.path} key {key}: {len(labels_A)} labels for the {len(names)} names in {path}")
         values_NA[row] = labels_A > 0
-    return _Found(AttributeTable(names, tuple(map(str, keys)), values_NA), _Records(reader), None)
+    table, partition = AttributeTable(names, tuple(map(str, keys)), values_NA), _first(folder, PARTITIONS)
+    is_test_N = None if partition is None else _partition(partition, table.files)
+    return _Found(table, _Records(reader), is_test_N, exclusive=exclusive)
 
 
 def _drawn_apart(count: int, test_size: int | None) -> np.ndarray:

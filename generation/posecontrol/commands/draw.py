@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from generation.posecontrol.drawing import FIXED, VARIED, DrawnSet, draw_set
-from recognition.records.commands.arguments import add_new_folder, add_seed
+from recognition.records.commands.arguments import add_new_folder, add_seed, require_workers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Draw, and say how much."""
+    require_workers(given.workers)
     drawn = DrawnSet(
         people=given.people,
         fronts=given.fronts,

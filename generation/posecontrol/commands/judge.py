@@ -37,7 +37,8 @@ def run(given: argparse.Namespace) -> None:
         raise InputError(f"{given.out}: a judge is written as .safetensors; choose that suffix")
     if given.size < 16 or given.steps < 1:
         raise InputError(f"--size {given.size} must be at least 16, and --steps {given.steps} at least 1")
-    torch.set_num_threads(given.threads)
+    if given.threads:
+        torch.set_num_threads(given.threads)
     pose_set = read_pose_set(given.data_dir, given.image_dir, legacy_pose_order=given.legacy_pose_order)
     split = read_split(given.split, pose_set) if given.split else split_of(given.data_dir, pose_set, seed=given.seed)
     judge = train_judge(pose_set, split.train, split.val, image_size=given.size, steps=given.steps, seed=given.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from generation.stargan.drawing import ALIGNED, HEAD, DrawnFaces, draw_faces
-from recognition.records.commands.arguments import add_new_folder, add_seed
+from recognition.records.commands.arguments import add_new_folder, add_seed, require_workers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Draw, and say what there is."""
+    require_workers(given.workers)
     drawn = DrawnFaces(given.pictures, given.size, given.seed, given.widest_yaw, framing=given.framing)
     shares = draw_faces(given.out, drawn, workers=given.workers, masks=given.masks)
     told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())

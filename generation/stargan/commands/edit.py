@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--attr_path", type=Path, metavar="FILE", help="table of what each of them has, in CelebA's form")
     add("--judge", type=Path, metavar="FILE", help="of launch/edits.py judge: says what each of them has")
     add("--parser", type=Path, metavar="FILE", help="BiSeNet: lays what an edit changes back on the whole pictures")
-    add("--regions", nargs="+", choices=NAMES, default=REGIONS, metavar="CLASS", help="where (default: face and hair)")
+    add("--regions", nargs="+", choices=NAMES, metavar="CLASS", help="where (default: face and hair)")
     add("--crop_size", type=int, metavar="N", help="side of the middle square (default: the largest)")
     add("--out", type=Path, required=True, help="folder to write into; pictures keep their names")
 
@@ -54,9 +54,12 @@ def run(given: argparse.Namespace) -> None:
     wanted, have = asked.values(given.wanted, "--set"), asked.values(given.have, "--have")
     labels_of = _labels_of(given, asked, wanted, have)
     parser = None if given.parser is None else open_parser(given.parser)
-    classes = [NAMES.index(name) for name in given.regions]
+    if given.regions and parser is None:
+        raise InputError("--regions says where an edit is laid back, which --parser does: give both")
+    classes = [NAMES.index(name) for name in given.regions or REGIONS]
     paths = list(picture_paths(given.pictures))
     names = _names(paths)
+    _require_free(given.out, [SHEET, *names.values()])
     given.out.mkdir(parents=True, exist_ok=True)
     shown: list[list[np.ndarray]] = []
     done = 0
@@ -99,7 +102,7 @@ def _labels_of(given: argparse.Namespace, asked: Asked, wanted: dict[str, bool],
         return of_table
     if given.judge is not None:
         judge = AttributeJudge.open(given.judge)
-        return lambda _, before: judge.labels(before, names)
+        return lambda _, before: judge.likeliest(before, names)
     if unknown := asked.unknown(wanted, have):
         raise InputError(
             f"nobody says whether the pictures have {', '.join(unknown)}, which shall stay as it is; give --judge, "
@@ -121,6 +124,14 @@ def picture_paths(given: Sequence[Path]) -> Iterator[Path]:
             yield path
         else:
             raise InputError(f"{path} does not exist; give picture files, or folders of them")
+
+
+def _require_free(out: Path, names: Sequence[str]) -> None:
+    """InputError where a file would be written over: it may be the picture itself."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; name a folder")
+    if there := next((name for name in names if (out / name).exists()), None):
+        raise InputError(f"{out / there} is there already; choose another --out")
 
 
 def _laid_back(

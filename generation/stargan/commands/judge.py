@@ -30,11 +30,21 @@ def run(given: argparse.Namespace) -> None:
     """Train, and say how well it does on pictures it has not seen."""
     if given.out.suffix != ".safetensors":
         raise InputError(f"{given.out}: a judge is written as .safetensors; choose that suffix")
+    if given.out.exists() or (given.out.parent.exists() and not given.out.parent.is_dir()):
+        there = given.out if given.out.exists() else given.out.parent
+        raise InputError(f"{there} is there already; choose another name for the judge")
     if given.size < 16 or given.steps < 1:
         raise InputError(f"--size {given.size} must be at least 16, and --steps {given.steps} at least 1")
-    torch.set_num_threads(given.threads)
+    if given.threads:
+        torch.set_num_threads(given.threads)
     pictures = open_pictures(
-        given.data, given.attr_path, given.attrs, given.size, given.crop_size, test_size=given.test_size
+        given.data,
+        given.attr_path,
+        given.attrs,
+        given.size,
+        given.crop_size,
+        test_size=given.test_size,
+        skip_missing=given.skip_missing,
     )
     judge = train_judge(pictures, steps=given.steps, seed=given.seed)
     judge.save(given.out)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from generation.stargan.pictures import NAMES, open_pictures
+from generation.stargan.pictures import EXCLUSIVE, NAMES, PARTITIONS, open_pictures
 from recognition.atomic import write_text
 from recognition.data.recordio import RecordWriter
 from recognition.errors import InputError
@@ -29,6 +29,8 @@ def run(given: argparse.Namespace) -> None:
     pictures = open_pictures(
         given.data, given.attr_path, given.attrs, image_size=1, test_size=0, skip_missing=given.skip_missing
     )
+    if blank := [name for name in pictures.names if len(name.split()) != 1]:
+        raise InputError(f"attribute {blank[0]!r}: names are apart by blanks, and have none themselves; rename it")
     with new_folder(given.out) as aside:
         with RecordWriter(aside / "train.rec") as writer:
             bar = tqdm(range(len(pictures)), desc="packing", unit="picture", delay=2, leave=False, disable=None)
@@ -38,7 +40,11 @@ def run(given: argparse.Namespace) -> None:
                     raise InputError(f"{pictures.describe(index)} is empty; bring it again")
                 labels = [1.0 if value else -1.0 for value in pictures.labels_NA[index]]
                 writer.write(index + 1, payload, labels[0] if len(labels) == 1 else labels)
-        write_text(aside / NAMES, " ".join(pictures.names) + "\n")
+        exclusive = f"{EXCLUSIVE}\n" if pictures.exclusive else ""
+        write_text(aside / NAMES, " ".join(pictures.names) + "\n" + exclusive)
+        if pictures.is_test_N.any():
+            parts = (f"{index + 1} {2 if is_test else 0}\n" for index, is_test in enumerate(pictures.is_test_N))
+            write_text(aside / PARTITIONS[0], "".join(parts))
     for line in pictures.left_out:
         print(f"left out: {line}")
     print(f"packed: {len(pictures)} pictures with {' '.join(pictures.names)} into {given.out}")

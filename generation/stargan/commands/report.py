@@ -25,7 +25,7 @@ from generation.stargan.measures import (
     missing_lines,
     picture_measures,
 )
-from generation.stargan.pictures import TEST, AttributePictures, open_pictures
+from generation.stargan.pictures import TEST, TRAIN, AttributePictures, open_pictures
 from generation.stargan.report import write_report
 from recognition.errors import InputError
 from recognition.report.writing import require_writable
@@ -72,9 +72,13 @@ def run(given: argparse.Namespace) -> None:
             f"{given.data} keeps {len(test)} pictures apart, and two are needed: give a larger --test_size"
         )
     edits = edits_by(checkpoint.generator(), test, pictures, most=given.max_pictures)
+    if not edits:
+        raise InputError(f"none of the {len(test)} pictures kept apart has an attribute that an edit begins with")
     rows = edit_rows(edits, measures, judge)
-    epochs = epoch_rows(_of_epochs(given.model, checkpoint), test, pictures, measures, judge, most=given.max_pictures)
-    warnings = _warnings(checkpoint, pictures, test, judge)
+    epochs = epoch_rows(
+        _of_epochs(given.model, checkpoint), test, pictures.split(TRAIN), measures, judge, most=given.max_pictures
+    )
+    warnings = _warnings(checkpoint, pictures, test, judge, given.recogniser)
     gain = gain_sentence(rows)
     columns, shown = sample_rows(checkpoint.generator(), test, ROWS)
     found = {
@@ -117,24 +121,40 @@ def _pictures(given: argparse.Namespace, checkpoint: StarGANCheckpoint) -> Attri
         checkpoint.image_size,
         crop_size,
         test_size=test_size,
-        skip_missing=settings["skip_missing"],
+        skip_missing=settings["skip_missing"] or given.skip_missing,
     )
 
 
 def _of_epochs(run: Path, checkpoint: StarGANCheckpoint) -> list[Path]:
+    """Those that were kept on the way to this one, and it; not those of a run that went on otherwise."""
     kept = checkpoints_of(run) if run.is_dir() else []
-    named = [path for path in kept if path != checkpoint.path]
+    named = [path for path in kept if path != checkpoint.path and _led_to(read_checkpoint(path), checkpoint)]
     known = {read_checkpoint(path).epoch for path in named}
     return named if checkpoint.epoch in known else [*named, checkpoint.path]
 
 
+def _led_to(earlier: StarGANCheckpoint, checkpoint: StarGANCheckpoint) -> bool:
+    return earlier.history == checkpoint.history[: len(earlier.history)]
+
+
 def _warnings(
-    checkpoint: StarGANCheckpoint, pictures: AttributePictures, test: AttributePictures, judge: AttributeJudge | None
+    checkpoint: StarGANCheckpoint,
+    pictures: AttributePictures,
+    test: AttributePictures,
+    judge: AttributeJudge | None,
+    recogniser: str | None,
 ) -> list[str]:
     """A sentence on whoever may have been trained on what is judged here."""
     found = []
-    if checkpoint["data_sha256"] == pictures.sha256 and checkpoint["test_sha256"] != test.files_sha256():
-        found.append("the generator was trained on some of these pictures (--test_size): its figures flatter it")
+    if checkpoint["test_sha256"] != test.files_sha256():
+        is_same = checkpoint["data_sha256"] == pictures.sha256
+        found.append(
+            "the generator was trained on some of these pictures (--test_size): its figures flatter it"
+            if is_same
+            else "these are not the pictures that the run kept apart; whether it was trained on them is not known"
+        )
+    if recogniser is not None and checkpoint.settings["lambda_id"] and recogniser == checkpoint.settings["recogniser"]:
+        found.append("the generator was trained to please this recogniser; let another one judge identity")
     if judge is not None and judge.facts.get("judged_on_sha256") != test.files_sha256():
         found.append("the judge of attributes kept other pictures apart, and may have been trained on these")
     return found

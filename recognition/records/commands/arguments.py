@@ -9,6 +9,7 @@ from typing import Any
 
 from recognition.atomic import write_text
 from recognition.data.recordio import rec_path
+from recognition.errors import InputError
 from recognition.records.encode import FITS
 
 
@@ -25,6 +26,12 @@ def add_new_folder(parser: argparse.ArgumentParser) -> None:
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """What is drawn by."""
     parser.add_argument("--seed", type=int, default=0, help="another seed, another draw (default: 0)")
+
+
+def require_workers(workers: int | None) -> None:
+    """InputError for a number of processes that is none."""
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
 
 
 def add_encoding(parser: argparse.ArgumentParser) -> None:

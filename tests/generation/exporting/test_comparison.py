@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from generation.exporting.comparison import SCHEMA, Comparison, Row, compare_generators, table
-from generation.exporting.generator_file import export_generator, random_labels
+from generation.exporting.generator_file import edit_labels, export_generator
 from generation.stargan.measures import Measure, identity_measures
 from recognition.export.table import write_table
 from recognition.provenance import cpu_model, cpu_vector_flags
@@ -35,7 +35,7 @@ def found(tmp_path_factory):
         identity_measures(embed, "means"),
         threads=1,
         repeats=1,
-        facts={"epoch": 4},
+        facts={"epoch": 4, "attributes": checkpoint.attributes, "exclusive": False},
         pictures="waves",
     )
     return checkpoint, files, comparison
@@ -48,7 +48,7 @@ def test_figures_are_those_of_the_file_system_and_of_numpy(found):
     assert (own.model, own.file, own.size_bytes, own.size_ratio) == ("PyTorch float32", None, weights_bytes, 1)
     assert (own.psnr_db_mean, own.psnr_db_min) == (None, None)
     x_NCHW = IMAGES.astype(np.float32).transpose(0, 3, 1, 2) / 127.5 - 1
-    labels_NA = random_labels(6, 3)
+    labels_NA = edit_labels(6, checkpoint.attributes)
     with torch.no_grad():
         wanted = checkpoint.generator()(torch.from_numpy(x_NCHW), torch.from_numpy(labels_NA)).numpy()
     for row, path in zip((same, another), files.values()):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from generation.exporting.generator_file import export_generator, random_labels
+from generation.exporting.generator_file import edit_labels, export_generator
 from generation.exporting.int8 import psnrs_db, write_dynamic, write_static
 from recognition.errors import InputError
 from recognition.export.calibration import Calibration
@@ -66,7 +66,7 @@ def test_what_is_int8_and_what_is_not(default):
 def test_it_is_near_what_pytorch_makes(default):
     folder, checkpoint, found = default
     images_NHWC = calibration_of(32).checked_NHWC
-    labels_NA = random_labels(len(images_NHWC), 5)
+    labels_NA = edit_labels(len(images_NHWC), checkpoint.attributes)
     x_NCHW = images_NHWC.astype(np.float32).transpose(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
         wanted = checkpoint.generator()(torch.from_numpy(x_NCHW), torch.from_numpy(labels_NA)).numpy()
@@ -108,7 +108,7 @@ def test_ranges_are_those_of_the_calibration_pictures(tmp_path):
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     first = next(node for node in model.graph.node if node.op_type == "QuantizeLinear")
     x_NCHW = torch.from_numpy(calibration.images_NHWC.astype(np.float32).transpose(0, 3, 1, 2) / 127.5 - 1)
-    planes = torch.from_numpy(random_labels(8, 3))[:, :, None, None].expand(-1, -1, 32, 32)
+    planes = torch.from_numpy(edit_labels(8, checkpoint.attributes))[:, :, None, None].expand(-1, -1, 32, 32)
     with torch.no_grad():  # what the first layer, which is not rounded, gives to the second
         largest = checkpoint.generator().main[:3](torch.cat([x_NCHW, planes], 1)).max()
     assert float(stored[first.input[1]]) == pytest.approx(float(largest) / 255, rel=1e-4)

@@ -70,6 +70,7 @@ def test_flags_count_more_than_the_file(tmp_path):
         ("training:\n  batchsize: 4\n", "batchsize is no setting; did you mean batch_size?"),
         ("training:\n  batch_size: four\n", "batch_size: 'four' is not what it takes (int)"),
         ("training:\n  batch_size: 4.5\n", "batch_size: 4.5 is not what it takes (int)"),
+        ("training:\n  num_epochs: .inf\n", "num_epochs: inf is not what it takes (int)"),
         ("training:\n  batch_size: true\n", "batch_size: True is not what it takes"),
         ("selected_attrs: Male\n", "selected_attrs: 'Male' is not what it takes"),
         ("a:\n  g_lr: 1\nb:\n  g_lr: 2\n", "g_lr is there twice"),
@@ -97,6 +98,9 @@ def test_a_wrong_file(text, said, tmp_path):
         (["--lambda_id", "1"], "--lambda_id needs a recogniser"),
         (["--selected_attrs", "Male", "Male"], "name each attribute once"),
         (["--num_epochs", "5", "--lr_decay_epochs", "6"], "--lr_decay_epochs 6: must be from 0 to --num_epochs"),
+        (["--image_size", "30", "--d_repeat_num", "1"], "--image_size 30: must be a multiple of 4, from 8 on"),
+        (["--crop_size", "0"], "--crop_size 0: must be at least 1"),
+        (["--lambda_rec", "inf"], "--lambda_rec inf: must be at least 0"),
         (["--dataset", "FFHQ"], "invalid choice: 'FFHQ'"),
     ],
 )

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from generation.stargan.attributes import (
-    HAIR,
     ambiguous_hair,
     edits_of,
-    one_colour,
     read_attributes,
     shown_targets,
 )
@@ -117,9 +115,3 @@ def test_sheets_show_each_colour_and_the_rest_turned_round():
     assert shown["Blond_Hair"].tolist() == [[False, True, False, True, False], [False, True, False, False, True]]
     assert shown["Male, other way"][:, 3].tolist() == [False, True]
     assert len(shown) == 5
-
-
-def test_one_colour_of_hair():
-    found = one_colour(NAMES, np.array([True, False, True, True, False]), "Blond_Hair")
-    assert found.astype(int).tolist() == [0, 1, 0, 1, 0]
-    assert set(HAIR) >= set(NAMES[:3])

@@ -12,8 +12,8 @@ from PIL import Image
 from generation.pictures import batch_of
 from generation.stargan.attribute_judge import AttributeJudge, train_judge
 from generation.stargan.attributes import edits_of
-from generation.stargan.evaluation import Edited, edit_rows, edits_by, markdown
-from generation.stargan.measures import Shown, identity_measures, missing_lines, picture_measures
+from generation.stargan.evaluation import Edited, edit_rows, edits_by, epoch_rows, markdown
+from generation.stargan.measures import Measure, Shown, identity_measures, missing_lines, picture_measures
 from generation.stargan.pictures import TEST, open_pictures
 from launch import edits as command
 from recognition.errors import InputError
@@ -108,7 +108,9 @@ def test_who_does_what_is_asked_is_seen_to(data, judge):
             assert row["gain"]["mean"] == 1
             assert row["others_kept"] == 1
             assert row["values"]["back_psnr_db"] > 20
-    assert sum(row["pictures"] for name, row in rows.items() if name != "mean") == rows["mean"]["pictures"] == 40
+    assert sum(row["pictures"] for name, row in rows.items() if name != "mean") == 40
+    assert rows["mean"]["gain"]["mean"] == 1
+    assert rows["mean"]["pictures"] is None
 
 
 def test_who_does_half_of_it_is_seen_to(data, judge):
@@ -125,7 +127,7 @@ def test_without_a_judge_or_a_recogniser_nothing_is_made_up(data):
     rows = edit_rows(edits_by(Painter(), pictures.split(TEST), pictures, most=5), measures, None)
     assert all(row["target_after"] is None and row["values"]["face_fid"] is None for row in rows)
     assert "n/a" in markdown(rows, [], measures)
-    assert [line.split(":")[0] for line in missing_lines(measures)] == ["face-FID", "identity kept, cosine"]
+    assert [line.split(":")[0] for line in missing_lines(measures)] == ["face-FID, identity kept, cosine"]
 
 
 def test_identity_and_face_fid_are_those_of_the_embeddings(data):
@@ -147,7 +149,7 @@ def test_the_report(data, judge, trained, tmp_path, monkeypatch, capfd):
     said = capfd.readouterr().out
     assert code == 0
     assert "A network trained apart sees the target in" in said
-    assert "face-FID: n/a, needs a recogniser" in said
+    assert "face-FID, identity kept, cosine: n/a, needs a recogniser" in said
     found = json.loads((tmp_path / "out" / "report.json").read_text())
     assert found["schema"] == "arcscale.stargan.report.1"
     assert [row["epoch"] for row in found["epochs"]] == [1, 2]
@@ -295,3 +297,43 @@ def test_what_looked_like_the_target_before_counts_on_both_sides():
     half = 3.182446 * np.std([0, 1, 1, 0], ddof=1) / 2  # Student's t at 97.5 % of 3 degrees of freedom
     assert (row["gain"]["low"], row["gain"]["high"]) == pytest.approx((0.5 - half, 0.5 + half), rel=1e-5)
     assert row["others_kept"] == 1
+
+
+def test_nothing_is_written_over(trained, tmp_path, monkeypatch, capfd):
+    """Least of all the picture itself."""
+    Image.fromarray(pixels(labels(1)[0], 1, 40)).save(tmp_path / "me.png")
+    before = (tmp_path / "me.png").read_bytes()
+    words = ("edit", trained, tmp_path / "me.png", "--set", "Male=1", "Young=0")
+    assert run_edits(monkeypatch, *words, "--out", tmp_path) == 2
+    assert "me.png is there already; choose another --out" in capfd.readouterr().err
+    assert (tmp_path / "me.png").read_bytes() == before
+    assert run_edits(monkeypatch, *words, "--regions", "hair", "--out", tmp_path / "out") == 2
+    assert "which --parser does: give both" in capfd.readouterr().err
+
+
+def test_who_changes_nothing_is_not_praised_by_distance(data, judge):
+    """By epoch as by edit: real pictures are never those that were edited."""
+    pictures = open_pictures(data, None, NAMES, 16, test_size=20)
+    seen = []
+
+    def of(shown):
+        seen.append(shown)
+        return 0.0
+
+    measure = Measure("m", "m", of=of)
+    checkpoint = type("C", (), {"epoch": 1, "history": [], "generator": lambda self: Painter()})()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("generation.stargan.evaluation.read_checkpoint", lambda path: checkpoint)
+        test, train = pictures.split(TEST), pictures.split("train")
+        (row,) = epoch_rows([None], test, train, [measure], None, most=6)
+    assert (row["pictures"], row["real"]) == (24, 6)
+    edit_rows(edits_by(Painter(), test, pictures, most=50), [measure], None)
+    for shown in seen:
+        assert not any((real == before).all() for real in shown.real for before in shown.before)
+
+
+def test_the_surest_of_two_colours_of_hair():
+    judge = AttributeJudge(16, ("Black_Hair", "Male", "Blond_Hair"))
+    judge.numbers = lambda pictures: torch.tensor([[2.0, 1.0, 3.0], [2.0, -1.0, -3.0], [-1.0, 1.0, -2.0]])
+    found = judge.likeliest(torch.zeros(3, 3, 16, 16), ("Blond_Hair", "Black_Hair", "Male"))
+    assert found.astype(int).tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]

@@ -106,9 +106,9 @@ def test_without_networks_nothing_is_made_up():
     assert [measure.key for measure in found] == ["fid", "kid", "inception_score", "lpips", "face_fid", "identity_cos"]
     assert {measure.value(SHOWN) for measure in found} == {None}
     lines = missing_lines(found)
-    assert "FID: n/a, needs --inception pt_inception-2015-12-05-6726825d.pth, from https://" in lines[0]
-    assert "LPIPS to the untouched: n/a, needs --lpips alexnet-owt-7be5be79.pth" in lines[3]
-    assert "--recogniser RUN" in lines[5]
+    assert "FID, KID, IS: n/a, needs --inception pt_inception-2015-12-05-6726825d.pth, from https://" in lines[0]
+    assert "LPIPS to the untouched: n/a, needs --lpips alexnet-owt-7be5be79.pth" in lines[1]
+    assert "--recogniser RUN" in lines[2]
 
 
 def test_a_distance_between_sets_needs_two_real_pictures():

@@ -124,6 +124,36 @@ def test_what_does_not_fit_is_refused(data, tmp_path):
         run(data, tmp_path / "d", "--resume", done / "stargan_G.pth")
 
 
+def test_what_was_kept_apart_stays_apart(data, tmp_path):
+    """Or pictures that were trained on would count as unseen."""
+    run(data, tmp_path, "--num_epochs", 1, "--test_size", 4)
+    with pytest.raises(InputError, match="kept other pictures apart than would be now"):
+        run(data, tmp_path, "--test_size", 12, "--resume", "auto")
+
+
+def test_a_run_that_was_ended_before_its_last_files_gets_them(data, tmp_path):
+    folder = run(data, tmp_path)
+    weights = torch.load(folder / "stargan_G.pth", weights_only=True)
+    (folder / "stargan_G.pth").unlink()
+    run(data, tmp_path, "--resume", "auto")
+    assert same(torch.load(folder / "stargan_G.pth", weights_only=True), weights)
+    assert read_checkpoint(folder).epoch == 2
+
+
+def test_a_damaged_checkpoint_leaves_the_one_before(data, tmp_path):
+    whole = run(data, tmp_path / "whole")
+    folder = run(data, tmp_path / "parts", "--num_epochs", 1)
+    (folder / "last.pth").write_bytes((folder / "last.pth").read_bytes()[:2000])
+    parts = run(data, tmp_path / "parts", "--resume", "auto")
+    assert all(equal(whole, parts).values())
+
+
+def test_betas_are_the_command_lines(data, tmp_path):
+    done = run(data, tmp_path, "--num_epochs", 1, "--beta1", 0.5)
+    other = run(data, tmp_path / "b", "--resume", done, "--beta1", 0.1)
+    assert read_checkpoint(other)["g_optimizer"]["param_groups"][0]["betas"][0] == 0.1
+
+
 def test_amid_an_epoch_the_steps_must_be_the_same(data, tmp_path):
     interrupted(data, tmp_path, 3)
     with pytest.raises(InputError, match="amid an epoch of --batch_size 4 on 1 rank"):

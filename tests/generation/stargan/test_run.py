@@ -1,6 +1,7 @@
 """Whole runs: files, tags, what a new user meets; and that attributes come to be changed, as somebody else sees it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from generation.stargan.checkpoint import checkpoints_of, read_checkpoint
 from generation.stargan.config import StarGANConfig
 from generation.stargan.editing import edited
 from generation.stargan.loop import rate_factor
+from generation.stargan.pictures import open_pictures
 from launch import stargan as command
 from recognition.errors import InputError
 from recognition.weights import save_backbone
 from tests.commands import launch
 from tests.commands import run as run_command
 from tests.generation.posecontrol.small_model import recogniser
-from tests.generation.stargan.small_gan import NAMES, SMALL, labels, pixels, run
+from tests.generation.stargan.small_gan import NAMES, SIDE, SMALL, labels, pixels, run, write_celeba
 
 LOSSES = {
     *("D/loss", "D/loss_real", "D/loss_fake", "D/loss_cls", "D/loss_gp"),
@@ -135,3 +137,19 @@ def test_identity_is_looked_at_through_a_recogniser_that_stays_as_it_is(data, tm
     assert row["g_loss"] == pytest.approx(parts, rel=1e-5)
     assert 0 < row["g_loss_id"] < 2
     assert path.read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_shown_costs_the_samples_alone(tmp_path):
+    folder = write_celeba(tmp_path / "celeba")
+    pictures = open_pictures(folder, None, NAMES, SIDE).split("test")
+    for index in range(len(pictures)):
+        Path(pictures.describe(index)).write_bytes(b"no picture")
+    out = run(folder, tmp_path)
+    assert read_checkpoint(out).epoch == 2
+    assert not (out / "samples").exists()
+    assert "not written: " in (out / "training.log").read_text()
+
+
+def test_a_generator_that_would_never_learn(data, tmp_path):
+    with pytest.raises(InputError, match="--n_critic 19: the generator would never learn in 2 epochs of 9 steps"):
+        run(data, tmp_path, "--n_critic", 19)

@@ -71,3 +71,27 @@ def test_pictures_that_are_nothing_are_told(tmp_path):
     with pytest.raises(InputError, match="000002.png is empty"):
         pack.run(parsed(pack, folder, tmp_path / "packed"))
     assert not (tmp_path / "packed").exists()
+
+
+def test_packed_pictures_keep_their_parts_and_exclude_each_other_still(tmp_path):
+    for name in ("angry", "happy"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        for index in range(3):
+            Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / "faces" / name / f"{index}.png")
+    pack.run(parsed(pack, tmp_path / "faces", tmp_path / "packed"))
+    assert open_pictures(tmp_path / "packed", None, None, 8).exclusive
+    folder = write_celeba(tmp_path / "celeba", 6)
+    lines = [f"{index + 1:06}.png {part}\n" for index, part in enumerate("020012")]
+    (folder / "list_eval_partition.txt").write_text("".join(lines))
+    pack.run(parsed(pack, folder, tmp_path / "parts"))
+    found = open_pictures(tmp_path / "parts", None, None, 16)
+    assert not found.exclusive
+    assert found.is_test_N.tolist() == [False, True, False, False, False, True]
+    (tmp_path / "faces" / "happy").rename(tmp_path / "faces" / "very happy")
+    with pytest.raises(InputError, match="attribute 'very happy': names are apart by blanks"):
+        pack.run(parsed(pack, tmp_path / "faces", tmp_path / "blank"))
+
+
+def test_no_processes(tmp_path):
+    with pytest.raises(InputError, match="--workers 0: must be at least 1"):
+        draw.run(parsed(draw, tmp_path / "set", "--workers", 0))
