@@ -149,8 +149,8 @@ def edit_table(rows: Sequence[Row], measures: Sequence[Measure]) -> tuple[list[s
     body = [
         [
             row["edit"],
-            str(row["pictures"]),
-            str(row["real"]),
+            _count(row["pictures"]),
+            _count(row["real"]),
             _share(row["target_before"]),
             _share(row["target_after"]),
             _gain(row["gain"]),
@@ -218,6 +218,10 @@ def _pictures(pictures: AttributePictures, rows_N: np.ndarray) -> Tensor:
     if not len(rows_N):
         return torch.empty(0, 3, size, size)
     return batch_of([pictures.read(int(row)) for row in rows_N])
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _share(value: float | None) -> str:
