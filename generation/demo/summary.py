@@ -79,7 +79,7 @@ def is_done(demonstration: Demonstration, out: Path) -> bool:
 def figures_of(demonstration: Demonstration, out: Path) -> list[Found]:
     """The figures of a demonstration that has run; InputError for a report that cannot be read."""
     return [
-        Found(figure, _number(out / demonstration.folder / figure.file, figure.where))
+        Found(figure, number_at(out / demonstration.folder / figure.file, figure.where))
         for figure in demonstration.figures
     ]
 
@@ -128,7 +128,8 @@ def _shown(each: Demonstration, out: Path, found: Sequence[Found], seconds: floa
     }
 
 
-def _number(path: Path, where: Sequence[Step]) -> float | None:
+def number_at(path: Path, where: Sequence[Step]) -> float | None:
+    """The number of a report that `where` leads to, None where it leads to none; InputError for an unreadable file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

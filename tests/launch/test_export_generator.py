@@ -6,6 +6,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from generation.demo.demonstrations import EDITING
+from generation.demo.summary import number_at
 from launch import export
 from recognition.export.onnx_file import export_onnx
 from recognition.weights import save_backbone, write_torch_file
@@ -49,6 +51,8 @@ def test_files_and_the_table_in_one_go(trained, data, recogniser, tmp_path, monk
     assert facts["generator"]["attributes"] == list(small_gan.NAMES)
     assert (facts["pictures"]["set"], facts["pictures"]["side"]) == ("celeba", small_gan.SIDE)
     assert all(0 < row["measures"]["identity_cos"] <= 1 for row in facts["rows"])
+    (figure,) = (figure for figure in EDITING.figures if figure.file == "onnx/table.json")
+    assert number_at(tmp_path / "t.json", figure.where) == facts["rows"][2]["psnr_db_mean"]
     assert "--inception pt_inception" in facts["measures"]["fid"]["why"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("stargan_G-int8.onnx", "stargan_G.onnx", "t.json", "t.md")

@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from generation.demo.demonstrations import EDITING
+from generation.demo.summary import number_at
 from generation.pictures import batch_of
 from generation.stargan.attribute_judge import AttributeJudge, train_judge
 from generation.stargan.attributes import edits_of
@@ -153,6 +155,9 @@ def test_the_report(data, judge, trained, tmp_path, monkeypatch, capfd):
     found = json.loads((tmp_path / "out" / "report.json").read_text())
     assert found["schema"] == "arcscale.stargan.report.1"
     assert [row["epoch"] for row in found["epochs"]] == [1, 2]
+    for figure in EDITING.figures:
+        if figure.file == "report/report.json":  # what make demo-all looks for is where it looks
+            assert number_at(tmp_path / "out" / "report.json", figure.where) is not None
     assert found["epochs"][1]["d_loss"] == found["history"][1]["d_loss"]
     rest = {row["edit"] for row in found["edits"]} - {"mean"}
     assert rest | set(found["facts"]["edits_that_no_picture_allows"] or ()) == {edit.name for edit in edits_of(NAMES)}
