@@ -78,7 +78,7 @@ def test_without_pictures_the_table_is_of_drawn_faces(trained, tmp_path, monkeyp
     assert run(export, trained, *words, monkeypatch=monkeypatch) == 0
     told = capfd.readouterr().out
     assert "pictures of drawn faces, 16 x 16" in told
-    assert "face-FID: n/a, needs a recogniser" in told
+    assert "face-FID, identity kept, cosine: n/a, needs a recogniser" in told
 
 
 def test_mistakes_are_one_line_and_leave_nothing(trained, data, tmp_path, monkeypatch, capfd):
