@@ -25,7 +25,8 @@ def networks():
 
 
 def stepper(runtime=None, *, precision="fp32", face_loss=None, **options):
-    cfg = StarGANConfig(selected_attrs=("Male", "Young"), image_size=SIZE, batch_size=4, **options)
+    options = {"selected_attrs": ("Male", "Young"), "image_size": SIZE, "d_repeat_num": 2, "batch_size": 4} | options
+    cfg = StarGANConfig(**options)
     return StarGANStep(*networks(), cfg, runtime or Runtime(), precision=precision, face_loss=face_loss)
 
 
