@@ -70,7 +70,8 @@ def _end_launcher() -> None:
 
 def _explain(line: str, *, label: str = "error", unexpected: bool = False) -> None:
     rank = launched().label
-    files = [handler for handler in LOG.handlers if isinstance(handler, logging.FileHandler)]
+    # One that is closed has no stream any more: the error must be told all the same.
+    files = [each for each in LOG.handlers if isinstance(each, logging.FileHandler) and each.stream is not None]
     if unexpected and files:
         line += f" (traceback in {files[0].baseFilename})"
     elif unexpected:

@@ -96,6 +96,13 @@ def test_the_unforeseen_without_a_log_shows_its_traceback():
     assert "traceback in" not in err
 
 
+def test_a_log_that_is_closed_already_hides_nothing(tmp_path):
+    start = ("start_log(Path('.'))", "LOG.handlers[-1].close()")
+    assert end(*start, "raise InputError('too long')", cwd=tmp_path)[::2] == (2, "error: too long\n")
+    code, _, err = end(*start, "raise ValueError('odd')", cwd=tmp_path)
+    assert (code, err.splitlines()[-1]) == (1, "error: ValueError: odd")
+
+
 def test_an_exception_without_words_is_named():
     assert end("raise InputError")[2] == "error: InputError\n"
 
