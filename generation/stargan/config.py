@@ -94,7 +94,7 @@ class StarGANConfig:
         require_least(self, _NOT_NEGATIVE, 0)
         require_positive(self, ("g_lr", "d_lr"))
         require_below_1(self, ("beta1", "beta2", "ema_decay"))
-        if self.image_size % 4 or self.image_size // 2**self.d_repeat_num < 1 or self.image_size < 8:
+        if self.image_size % 4 or self.image_size < 8:
             raise InputError(f"--image_size {self.image_size}: must be a multiple of 4, from 8 on")
         for key in ("crop_size", "test_size"):
             if getattr(self, key) is not None and getattr(self, key) < (key == "crop_size"):

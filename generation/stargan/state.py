@@ -47,11 +47,10 @@ class StarGANState:
         """Means over the steps of the epoch."""
         return {name: total / count for name, (total, count) in self.sums.items()}
 
-    def end_epoch(self, **more: float) -> dict[str, Any]:
-        """Begin the next epoch; the row of the one that has ended."""
-        self.history.append({"epoch": self.epoch + 1, **self.means(), **more})
+    def end_epoch(self) -> None:
+        """Begin the next epoch, with a row of the means of the one that has ended."""
+        self.history.append({"epoch": self.epoch + 1, **self.means()})
         self.epoch, self.step_in_epoch, self.sums = self.epoch + 1, 0, {}
-        return self.history[-1]
 
     def restore(self, checkpoint: StarGANCheckpoint) -> None:
         """Go on exactly where `checkpoint` was written."""

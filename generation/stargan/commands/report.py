@@ -127,10 +127,10 @@ def _pictures(given: argparse.Namespace, checkpoint: StarGANCheckpoint) -> Attri
 
 def _of_epochs(run: Path, checkpoint: StarGANCheckpoint) -> list[Path]:
     """Those that were kept on the way to this one, and it; not those of a run that went on otherwise."""
-    kept = checkpoints_of(run) if run.is_dir() else []
-    named = [path for path in kept if path != checkpoint.path and _led_to(read_checkpoint(path), checkpoint)]
-    known = {read_checkpoint(path).epoch for path in named}
-    return named if checkpoint.epoch in known else [*named, checkpoint.path]
+    kept = (read_checkpoint(path) for path in (checkpoints_of(run) if run.is_dir() else []))
+    earlier = [each for each in kept if each.path != checkpoint.path and _led_to(each, checkpoint)]
+    paths = [each.path for each in earlier]
+    return paths if any(each.epoch == checkpoint.epoch for each in earlier) else [*paths, checkpoint.path]
 
 
 def _led_to(earlier: StarGANCheckpoint, checkpoint: StarGANCheckpoint) -> bool:

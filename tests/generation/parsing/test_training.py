@@ -1,8 +1,6 @@
 """Runs learn what is to be learnt, and end as if nothing had been when they were interrupted."""
 
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
@@ -20,7 +18,7 @@ from generation.parsing.step import ParsingStep, parameter_groups
 from recognition.errors import InputError, Stopped
 from recognition.runtime import Runtime
 from tests.generation.parsing.small_faces import SIDE, SMALL, face, run, write_faces
-from tests.generation.posecontrol.test_resume import same
+from tests.generation.resuming import same, stopping
 from tests.ranks import run_ranks
 
 STATES = ("step", "net", "optimizer", "small", "history", "best")
@@ -31,16 +29,7 @@ def equal(one, other):
     return {key: same(first[key], second[key]) for key in STATES}
 
 
-class Stops(ParsingStep):
-    """Asks all ranks to stop in its step number `at`, from 1."""
-
-    at, taken = 0, 0
-
-    def __call__(self, *args, **options):
-        self.taken += 1
-        if self.taken == self.at and self.runtime.is_main:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return super().__call__(*args, **options)
+Stops = stopping(ParsingStep)
 
 
 def interrupted(data, out, at, runtime=None, **options):

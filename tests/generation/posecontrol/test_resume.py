@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from generation.posecontrol.checkpoint import read_checkpoint
 from generation.posecontrol.step import PoseControlStep
 from recognition.errors import InputError, ReplicasDiffer, Stopped
 from tests.generation.posecontrol.small_set import run
+from tests.generation.resuming import same, stopping
 from tests.ranks import run_ranks
 
 MODES = {
@@ -23,32 +23,12 @@ MODES = {
 STATES = ("model_state_dict", "optimizer_state_dict", "scaler_state_dict", "best_val_loss", "val_metrics_history")
 
 
-def same(a, b):
-    """Bit for bit, through dicts and lists."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
-
-
 def equal(one, other):
     first, second = read_checkpoint(one / "final_model.pth"), read_checkpoint(other / "final_model.pth")
     return {key: same(first[key], second[key]) for key in (*STATES, "train_metrics_history")}
 
 
-class Stops(PoseControlStep):
-    """Asks all ranks to stop in its step number `at`, from 1."""
-
-    at, taken = 0, 0
-
-    def __call__(self, *args, **options):
-        self.taken += 1
-        if self.taken == self.at and self.runtime.is_main:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return super().__call__(*args, **options)
+Stops = stopping(PoseControlStep)
 
 
 def interrupted(data, out, at, *options, runtime=None):

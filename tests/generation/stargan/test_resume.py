@@ -1,8 +1,5 @@
 """Runs that were interrupted end as if nothing had been, bit for bit, wherever they were stopped."""
 
-import os
-import signal
-
 import pytest
 import torch
 
@@ -10,7 +7,7 @@ from generation.stargan import assembly, loop
 from generation.stargan.checkpoint import read_checkpoint
 from generation.stargan.step import StarGANStep
 from recognition.errors import InputError, ReplicasDiffer, Stopped
-from tests.generation.posecontrol.test_resume import same
+from tests.generation.resuming import same, stopping
 from tests.generation.stargan.small_gan import run, write_celeba
 from tests.ranks import run_ranks
 
@@ -25,16 +22,7 @@ def equal(one, other):
     return {key: same(first[key], second[key]) for key in STATES}
 
 
-class Stops(StarGANStep):
-    """Asks all ranks to stop in its step number `at`, from 1."""
-
-    at, taken = 0, 0
-
-    def __call__(self, *args, **options):
-        self.taken += 1
-        if self.taken == self.at and self.runtime.is_main:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return super().__call__(*args, **options)
+Stops = stopping(StarGANStep)
 
 
 def interrupted(data, out, at, *options, runtime=None):
